@@ -1,0 +1,209 @@
+//! A streaming key, its public id, and the workspace it writes to.
+//!
+//! A key is a secret: its `Debug` and `Display` show the first 8 of 32 digits, and only
+//! [`StreamingKey::reveal`] writes it out. Comparing keys is the keyring's business.
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
+
+/// Length of a key as it is written in files, headers and syslog messages: hex digits.
+pub const KEY_HEX_LEN: usize = 32;
+
+/// A 128-bit streaming key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StreamingKey([u8; 16]);
+
+impl StreamingKey {
+    /// The key made of these 16 bytes, as a Batch carries it.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// A new key from the operating system's random source.
+    pub fn generate() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self(bytes))
+    }
+
+    /// Parses exactly 32 hex digits of either case; `None` for anything else.
+    pub fn parse_hex(text: &[u8]) -> Option<Self> {
+        let text: &[u8; KEY_HEX_LEN] = text.try_into().ok()?;
+        let mut bytes = [0u8; 16];
+        for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+            *byte = (hex_digit(pair[0])? << 4) | hex_digit(pair[1])?;
+        }
+        Some(Self(bytes))
+    }
+
+    /// The 16 bytes of the key.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// The key in clear, 32 lower-case hex digits. Only for showing a key to its owner.
+    pub fn reveal(&self) -> String {
+        HEXLOWER.encode(&self.0)
+    }
+
+    /// The public id: safe to log, show and store.
+    pub fn id(&self) -> KeyId {
+        let digest = Sha256::new()
+            .chain_update(b"tell streaming key id\0")
+            .chain_update(self.0)
+            .finalize();
+        let mut first = [0; 8];
+        first.copy_from_slice(&digest[..8]);
+        KeyId(u64::from_be_bytes(first))
+    }
+}
+
+const fn hex_digit(c: u8) -> Option<u8> {
+    match c {
+        b'0'..=b'9' => Some(c - b'0'),
+        b'a'..=b'f' => Some(c - b'a' + 10),
+        b'A'..=b'F' => Some(c - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// Masked: the first 8 digits, then dots.
+impl fmt::Display for StreamingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}........", HEXLOWER.encode(&self.0[..4]))
+    }
+}
+
+impl fmt::Debug for StreamingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StreamingKey({self})")
+    }
+}
+
+/// The public id of a streaming key: 64 bits of a SHA-256 over it, written `k-` and 16 hex digits.
+///
+/// One way: the id does not tell the key. Two of a million keys share an id with a chance of 3 in 10^8.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId(pub u64);
+
+impl KeyId {
+    /// Parses `k-` and 16 hex digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix("k-")?;
+        if digits.len() != 16 || !digits.bytes().all(|c| hex_digit(c).is_some()) {
+            return None;
+        }
+        u64::from_str_radix(digits, 16).ok().map(Self)
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "k-{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A workspace: an integer from 1 to 2^32-1. `ws-1` is read wherever `1` is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Workspace(NonZeroU32);
+
+impl Workspace {
+    /// The workspace with this number; `None` for 0.
+    pub const fn new(number: u32) -> Option<Self> {
+        match NonZeroU32::new(number) {
+            Some(number) => Some(Self(number)),
+            None => None,
+        }
+    }
+
+    /// Parses `1` or `ws-1`: ASCII digits only, no sign, no leading zero.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix("ws-").unwrap_or(text);
+        if digits.starts_with('0') || !digits.bytes().all(|c| c.is_ascii_digit()) {
+            return None;
+        }
+        digits.parse().ok().and_then(Self::new)
+    }
+
+    /// The number.
+    pub const fn get(self) -> u32 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for Workspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Workspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ws-{}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_parsed_from_either_case_and_never_shown_whole() {
+        let lower = StreamingKey::parse_hex(b"a1b2c3d4e5f60718293a4b5c6d7e8f90").unwrap();
+        let upper = StreamingKey::parse_hex(b"A1B2C3D4E5F60718293A4B5C6D7E8F90").unwrap();
+        assert_eq!(lower, upper);
+        assert_eq!(lower.reveal(), "a1b2c3d4e5f60718293a4b5c6d7e8f90");
+        assert_eq!(lower.to_string(), "a1b2c3d4........");
+        assert_eq!(format!("{lower:?}"), "StreamingKey(a1b2c3d4........)");
+    }
+
+    #[test]
+    fn anything_but_32_hex_digits_is_no_key() {
+        for text in [
+            "",
+            "a1b2c3d4e5f60718293a4b5c6d7e8f9",
+            "a1b2c3d4e5f60718293a4b5c6d7e8f900",
+            "g1b2c3d4e5f60718293a4b5c6d7e8f90",
+            " a1b2c3d4e5f60718293a4b5c6d7e8f9",
+        ] {
+            assert_eq!(StreamingKey::parse_hex(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_id_is_written_and_read_back() {
+        let id = StreamingKey::from_bytes([7; 16]).id();
+        assert_eq!(KeyId::parse(&id.to_string()), Some(id));
+        assert_eq!(KeyId::parse("k-+000000000000001"), None);
+        assert_eq!(KeyId::parse("0000000000000001"), None);
+    }
+
+    #[test]
+    fn a_workspace_is_an_integer_from_1_with_or_without_its_prefix() {
+        assert_eq!(Workspace::parse("ws-12"), Workspace::new(12));
+        assert_eq!(Workspace::parse("4294967295"), Workspace::new(u32::MAX));
+        for text in [
+            "",
+            "0",
+            "01",
+            "+1",
+            "-1",
+            "4294967296",
+            "ws-",
+            "WS-1",
+            "1 ",
+            "１",
+        ] {
+            assert_eq!(Workspace::parse(text), None, "{text:?}");
+        }
+    }
+}

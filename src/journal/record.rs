@@ -1,0 +1,85 @@
+//! What one journal record says: the facts of its envelope, and the payload as it came.
+
+use std::net::SocketAddr;
+
+use crate::auth::{KeyId, Workspace};
+
+/// The door that a record came through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Source {
+    /// Length-prefixed FlatBuffers frames.
+    Tcp = 1,
+    /// The HTTP endpoints.
+    Http = 2,
+    /// Syslog over TCP.
+    SyslogTcp = 3,
+    /// Syslog over UDP.
+    SyslogUdp = 4,
+}
+
+impl Source {
+    /// As the `source` column shows it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Http => "http",
+            Self::SyslogTcp => "syslog_tcp",
+            Self::SyslogUdp => "syslog_udp",
+        }
+    }
+
+    pub(super) const fn from_u8(value: u8) -> Option<Self> {
+        Some(match value {
+            1 => Self::Tcp,
+            2 => Self::Http,
+            3 => Self::SyslogTcp,
+            4 => Self::SyslogUdp,
+            _ => return None,
+        })
+    }
+}
+
+/// What kind of bytes the payload is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// The `data` of a Batch; the byte is the Batch's `schema_type` as it came, known or not.
+    FlatBuffer {
+        /// 0 unknown, 1 event, 2 log, 3 metric, 4 trace, 5 snapshot; others are kept too.
+        schema_type: u8,
+    },
+    /// Event lines of POST /v1/events: JSON objects, each ended by a newline.
+    JsonEvents,
+    /// Log lines of POST /v1/logs.
+    JsonLogs,
+    /// Syslog messages without their keys, as [`crate::wire::syslog`] packs them.
+    Syslog,
+}
+
+/// The envelope facts: what the server knew of a payload when it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The workspace of the key that the payload came with.
+    pub workspace: Workspace,
+    /// Public id of that key.
+    pub key_id: KeyId,
+    /// The door it came through.
+    pub source: Source,
+    /// What kind of bytes it is.
+    pub encoding: Encoding,
+    /// The server's clock at receipt, nanoseconds since 1970-01-01T00:00:00Z.
+    pub received_at_ns: u64,
+    /// The sender. An IPv4-mapped address is kept as IPv4.
+    pub peer: SocketAddr,
+}
+
+/// One record as it is read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Position in the order of arrival: unique and growing over the life of a data directory.
+    pub sequence: u64,
+    /// The envelope facts.
+    pub facts: Facts,
+    /// The payload, byte for byte as it came (of a Batch its `data`; of syslog without the key).
+    pub payload: &'a [u8],
+}

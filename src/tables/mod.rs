@@ -1,0 +1,5 @@
+//! Journal records to the rows of the tables that TABLES in the README describes.
+
+pub mod row;
+
+pub use row::{Row, Table};

@@ -1,0 +1,4 @@
+//! Bytes to frames: parsers that are synchronous, do no I/O and know no runtime.
+//!
+//! Everything here reads what the network sent: offsets, lengths and counts are hostile until checked,
+//! and partial input is a value, not an error.
