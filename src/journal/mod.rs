@@ -1,5 +1,378 @@
 //! The durable journal: append-only segments shared by all workspaces, one fsync for many records.
+//!
+//! ```text
+//! append (any task) ──> queue ──> writer thread: write, fsync ──> tickets resolve
+//!                         ^
+//!                         └── preparer thread: the next segment, created and durable beforehand
+//! ```
+//!
+//! Group commit: whatever was appended while the last fsync ran goes into the next one. Space is reserved
+//! when a segment is created, so that a full disk is met before a record is accepted, never in a commit.
+//! A commit that fails ends the writer for good (fail-stop): its file descriptor is not synced again, no
+//! ticket of it resolves well, and only a restart, which recovers the valid prefix, opens the journal again.
+//!
+//! - [`format`]: the bytes on disk. [`storage`]: the seam to the disk. [`record`]: what a record says.
+//! - [`recovery`]: what a start makes of the segments it finds. [`read`]: reading back, in order of arrival.
 
+mod buffer;
+mod commit;
+pub mod format;
+mod prepare;
+mod queue;
+pub mod read;
 pub mod record;
+pub mod recovery;
+mod scan;
+pub mod storage;
+
+#[cfg(test)]
+mod simulated;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+
+use tokio::sync::{Notify, oneshot, watch};
 
 pub use record::{Encoding, Facts, Record, Source};
+pub use recovery::Recovered;
+use storage::Storage;
+
+use queue::Queue;
+
+/// How a journal is to be kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Size of a segment file, bytes.
+    pub segment_bytes: u64,
+    /// How much disk all segments together may take.
+    pub limit: Limit,
+    /// How much may wait for a commit, bytes.
+    pub max_queued_bytes: u64,
+}
+
+/// How much disk the journal may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// What leaves a tenth of the file system free.
+    TenthFree,
+    /// This many bytes.
+    Bytes(u64),
+}
+
+/// A payload to append, with its facts.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    facts: Facts,
+    payload: &'a [u8],
+    payload_crc: u32,
+}
+
+impl<'a> Entry<'a> {
+    /// Computes the payload's CRC, so that this work is done before the journal's lock is taken.
+    pub fn new(facts: Facts, payload: &'a [u8]) -> Self {
+        Self {
+            facts,
+            payload,
+            payload_crc: crc32c::crc32c(payload),
+        }
+    }
+}
+
+/// Why an append was refused; nothing of it was kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// More is queued than may be: there is room again after the next commit.
+    #[error("the journal's queue is full")]
+    Busy,
+    /// No segment can be created: the disk or the journal's limit is reached.
+    #[error("the journal is full: {0}")]
+    Full(Arc<str>),
+    /// The entries together are larger than a segment.
+    #[error("the record is larger than a journal segment")]
+    TooLarge,
+    /// A commit failed; only a restart opens the journal again.
+    #[error("the journal stopped: {0}")]
+    Failed(Arc<str>),
+    /// The server is shutting down.
+    #[error("the journal is closed")]
+    Closed,
+}
+
+/// The commit that was waited for failed: whether the records survive is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the commit failed")]
+pub struct CommitFailed;
+
+/// Resolves when the records that it was given for are durable.
+#[derive(Debug)]
+pub struct Ticket(oneshot::Receiver<()>);
+
+impl Future for Ticket {
+    type Output = Result<(), CommitFailed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0)
+            .poll(cx)
+            .map(|r| r.map_err(|_| CommitFailed))
+    }
+}
+
+/// The journal of a data directory, open for appending. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    storage: Arc<dyn Storage>,
+    options: Options,
+    state: Mutex<State>,
+    /// For the writer: there is something to commit.
+    work: Condvar,
+    /// For the preparer: a segment was begun or finished, or the journal closes.
+    prepare: Condvar,
+    /// For tasks that were refused: try again.
+    room: Notify,
+    /// Why the writer stopped, once it has.
+    failure: watch::Sender<Option<Arc<str>>>,
+    counters: Counters,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct State {
+    queue: Queue,
+    phase: Phase,
+    /// Why the next segment cannot be created at the moment.
+    full: Option<Arc<str>>,
+    /// Bytes of disk that all segments take.
+    disk_bytes: u64,
+    /// Segments that will get no more records, for the preparer to cut to their length.
+    sealed: Vec<prepare::Sealed>,
+    /// The writer sleeps until it is woken. A wake-up is a system call, so only then.
+    writer_sleeps: bool,
+    /// What the writer would take at once without anybody waiting.
+    commit_now_bytes: u64,
+    next_segment: u32,
+    /// The writer committed the last record of a closing journal.
+    writer_done: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    Closing,
+    Failed(Arc<str>),
+}
+
+/// What the journal counts, from the start of the process.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Commits that ended well.
+    pub commits: AtomicU64,
+    /// Records in them.
+    pub records: AtomicU64,
+    /// Bytes of records in them, without padding.
+    pub bytes: AtomicU64,
+}
+
+/// The state of a journal, for people and readiness checks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Bytes of disk that all segments take, the space reserved ahead included.
+    pub disk_bytes: u64,
+    /// Bytes waiting for a commit.
+    pub queued_bytes: u64,
+    /// Why no more can be taken at the moment.
+    pub refusing: Option<Refused>,
+}
+
+impl Journal {
+    /// Recovers what `storage` holds and opens it for appending.
+    pub fn open(
+        storage: Arc<dyn Storage>,
+        options: Options,
+    ) -> Result<(Self, Recovered), recovery::OpenError> {
+        let recovered = recovery::recover(storage.as_ref())?;
+        let shared = Arc::new(Shared {
+            options,
+            state: Mutex::new(State {
+                queue: Queue::new(options.max_queued_bytes, options.segment_bytes),
+                phase: Phase::Open,
+                full: None,
+                disk_bytes: recovered.disk_bytes,
+                sealed: Vec::new(),
+                writer_sleeps: false,
+                commit_now_bytes: commit::COMMIT_NOW_BYTES.min(options.max_queued_bytes / 4),
+                next_segment: recovered.next_segment,
+                writer_done: false,
+            }),
+            work: Condvar::new(),
+            prepare: Condvar::new(),
+            room: Notify::new(),
+            failure: watch::Sender::new(None),
+            counters: Counters::default(),
+            threads: Mutex::new(Vec::new()),
+            storage,
+        });
+        let threads = [
+            spawn("journal-writer", &shared, commit::run)?,
+            spawn("journal-prepare", &shared, prepare::run)?,
+        ];
+        lock(&shared.threads).extend(threads);
+        Ok((Self { shared }, recovered))
+    }
+
+    /// Appends all entries or none, without waiting for them to be durable.
+    pub fn append(&self, entries: &[Entry<'_>]) -> Result<(), Refused> {
+        self.stage(entries, |_| {})
+    }
+
+    /// Appends all entries or none; the ticket resolves when they are durable.
+    pub fn append_acked(&self, entries: &[Entry<'_>]) -> Result<Ticket, Refused> {
+        let (waiter, ticket) = oneshot::channel();
+        self.stage(entries, |queue| queue.await_commit(waiter))?;
+        Ok(Ticket(ticket))
+    }
+
+    fn stage(&self, entries: &[Entry<'_>], and: impl FnOnce(&mut Queue)) -> Result<(), Refused> {
+        let mut state = self.shared.lock();
+        match &state.phase {
+            Phase::Open => {}
+            Phase::Closing => return Err(Refused::Closed),
+            Phase::Failed(reason) => return Err(Refused::Failed(Arc::clone(reason))),
+        }
+        let ready_before = state.queue.ready_segments();
+        let staged_before = state.queue.staged_bytes();
+        state
+            .queue
+            .append(entries)
+            .map_err(|refused| match (&refused, &state.full) {
+                (Refused::Busy, Some(reason))
+                    if state.queue.queued_bytes() == 0 || state.queue.ready_segments() == 0 =>
+                {
+                    Refused::Full(Arc::clone(reason))
+                }
+                _ => refused,
+            })?;
+        and(&mut state.queue);
+        if state.queue.ready_segments() < ready_before {
+            self.shared.prepare.notify_one();
+        }
+        // The writer needs to know of the first record (its delay starts), of a record that somebody waits
+        // for, and of enough to write at once; not of the others.
+        let wake = staged_before == 0
+            || state.queue.is_awaited()
+            || (staged_before < state.commit_now_bytes
+                && state.queue.staged_bytes() >= state.commit_now_bytes);
+        if wake && state.writer_sleeps {
+            state.writer_sleeps = false;
+            drop(state);
+            self.shared.work.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Resolves when an append that was refused as busy or full is worth another try.
+    ///
+    /// Create it before the try, await it after: room that appears in between is not missed.
+    pub fn room(&self) -> tokio::sync::futures::Notified<'_> {
+        self.shared.room.notified()
+    }
+
+    /// Changes once, to the reason, when a commit fails.
+    pub fn failure(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.shared.failure.subscribe()
+    }
+
+    /// What was counted since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// The state right now.
+    pub fn status(&self) -> Status {
+        let state = self.shared.lock();
+        let refusing = match &state.phase {
+            Phase::Open if state.queue.ready_segments() == 0 => {
+                state.full.clone().map(Refused::Full)
+            }
+            Phase::Open => None,
+            Phase::Closing => Some(Refused::Closed),
+            Phase::Failed(reason) => Some(Refused::Failed(Arc::clone(reason))),
+        };
+        Status {
+            disk_bytes: state.disk_bytes,
+            queued_bytes: state.queue.queued_bytes(),
+            refusing,
+        }
+    }
+
+    /// Commits what was appended and stops. Blocks until that is done; appends are refused from now on.
+    pub fn close(&self) -> Result<(), CommitFailed> {
+        {
+            let mut state = self.shared.lock();
+            if state.phase == Phase::Open {
+                state.phase = Phase::Closing;
+            }
+        }
+        self.shared.work.notify_all();
+        self.shared.prepare.notify_all();
+        for thread in std::mem::take(&mut *lock(&self.shared.threads)) {
+            thread.join().map_err(|_| CommitFailed)?;
+        }
+        match self.shared.lock().phase {
+            Phase::Failed(_) => Err(CommitFailed),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+impl Counters {
+    fn add(&self, records: u64, bytes: u64) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.records.fetch_add(records, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Locks even after a panic elsewhere: every critical section leaves the state whole at each step that
+/// could panic, and an ingest server that stops answering because of one task is worse.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn spawn(
+    name: &str,
+    shared: &Arc<Shared>,
+    body: fn(&Shared),
+) -> Result<JoinHandle<()>, recovery::OpenError> {
+    let shared = Arc::clone(shared);
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || body(&shared))
+        .map_err(recovery::OpenError::Thread)
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TenthFree => f.write_str("10% of the file system free"),
+            Self::Bytes(bytes) => write!(f, "{bytes} bytes"),
+        }
+    }
+}

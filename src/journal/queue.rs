@@ -1,0 +1,238 @@
+//! What was appended and is not committed yet, and where in which segment it will stand.
+//!
+//! Appends happen under one lock and only copy: each record gets its place (segment, offset, sequence) and
+//! its bytes go into aligned chunks. Everything here is synchronous and does no I/O.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::buffer::{CHUNK_BYTES, Chunk};
+use super::format::{
+    BLOCK_BYTES, RECORD_ALIGN, RecordHeader, SegmentId, encode_record_header, record_bytes,
+};
+use super::storage::SegmentFile;
+use super::{Entry, Refused};
+
+/// Chunks kept for reuse when nothing is queued; a load that needs more allocates them again.
+const POOLED_CHUNKS: usize = 64;
+
+/// A segment that records can be placed in: created, its space reserved, its header durable.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub id: SegmentId,
+    pub crc_seed: u32,
+    pub capacity: u64,
+    pub file: Box<dyn SegmentFile>,
+}
+
+/// Consecutive bytes of one segment.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub segment: Arc<Segment>,
+    pub offset: u64,
+    pub chunks: Vec<Chunk>,
+}
+
+/// All that one fsync will make durable.
+#[derive(Debug, Default)]
+pub(super) struct Commit {
+    pub runs: Vec<Run>,
+    pub records: u64,
+    pub bytes: u64,
+    pub waiters: Vec<oneshot::Sender<()>>,
+}
+
+/// Where the next record goes.
+#[derive(Debug)]
+struct Position {
+    segment: Arc<Segment>,
+    offset: u64,
+    index: u32,
+}
+
+/// The queue between the appending tasks and the writer thread.
+#[derive(Debug)]
+pub(super) struct Queue {
+    staged: Commit,
+    in_flight_bytes: u64,
+    max_bytes: u64,
+    segment_bytes: u64,
+    active: Option<Position>,
+    ready: VecDeque<Arc<Segment>>,
+    pool: Vec<Chunk>,
+}
+
+impl Queue {
+    pub fn new(max_bytes: u64, segment_bytes: u64) -> Self {
+        Self {
+            staged: Commit::default(),
+            in_flight_bytes: 0,
+            max_bytes,
+            segment_bytes,
+            active: None,
+            ready: VecDeque::new(),
+            pool: Vec::new(),
+        }
+    }
+
+    /// Bytes that wait for a commit, those being written included.
+    pub fn queued_bytes(&self) -> u64 {
+        self.staged.bytes + self.in_flight_bytes
+    }
+
+    /// Bytes that the next commit would write.
+    pub fn staged_bytes(&self) -> u64 {
+        self.staged.bytes
+    }
+
+    /// Whether somebody waits for the next commit.
+    pub fn is_awaited(&self) -> bool {
+        !self.staged.waiters.is_empty()
+    }
+
+    /// Segments that stand ready behind the active one.
+    pub fn ready_segments(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Hands over a new segment.
+    pub fn add_segment(&mut self, segment: Arc<Segment>) {
+        self.ready.push_back(segment);
+    }
+
+    /// Segments that no record was placed in, which a clean stop removes.
+    pub fn take_unused(&mut self) -> Vec<Arc<Segment>> {
+        self.ready.drain(..).collect()
+    }
+
+    /// Stages all entries or none of them.
+    ///
+    /// Together they never cross a segment: where they do not fit into the rest of the active one, the next
+    /// is begun.
+    pub fn append(&mut self, entries: &[Entry<'_>]) -> Result<(), Refused> {
+        let bytes: usize = entries.iter().map(|e| record_bytes(e.payload.len())).sum();
+        let bytes = bytes as u64;
+        if self.queued_bytes() + bytes > self.max_bytes && self.queued_bytes() > 0 {
+            return Err(Refused::Busy);
+        }
+        let fits = |p: &Position| {
+            p.offset + bytes <= p.segment.capacity
+                && p.index as usize + entries.len() < u32::MAX as usize
+        };
+        if !self.active.as_ref().is_some_and(fits) {
+            let needed = BLOCK_BYTES as u64 + bytes;
+            if needed > self.segment_bytes {
+                return Err(Refused::TooLarge);
+            }
+            let next = self.ready.front().ok_or(Refused::Busy)?;
+            if needed > next.capacity {
+                return Err(Refused::Full(
+                    "the record is larger than what is left of the limit".into(),
+                ));
+            }
+            self.active = self.ready.pop_front().map(|segment| Position {
+                segment,
+                offset: BLOCK_BYTES as u64,
+                index: 0,
+            });
+        }
+        for entry in entries {
+            self.place(entry);
+        }
+        self.staged.bytes += bytes;
+        self.staged.records += entries.len() as u64;
+        Ok(())
+    }
+
+    /// Lets the next commit report to `waiter`; dropped without a word when it fails.
+    pub fn await_commit(&mut self, waiter: oneshot::Sender<()>) {
+        self.staged.waiters.push(waiter);
+    }
+
+    fn place(&mut self, entry: &Entry<'_>) {
+        let Some(position) = &mut self.active else {
+            return;
+        };
+        let header = RecordHeader {
+            sequence: position.segment.id.sequence(position.index),
+            facts: entry.facts,
+            payload_len: entry.payload.len() as u32,
+            payload_crc: entry.payload_crc,
+        };
+        let header = encode_record_header(&header, position.segment.crc_seed);
+        let continues = self
+            .staged
+            .runs
+            .last()
+            .is_some_and(|run| Arc::ptr_eq(&run.segment, &position.segment));
+        if !continues {
+            self.staged.runs.push(Run {
+                segment: Arc::clone(&position.segment),
+                offset: position.offset,
+                chunks: Vec::new(),
+            });
+        }
+        position.offset += record_bytes(entry.payload.len()) as u64;
+        position.index += 1;
+        if let Some(run) = self.staged.runs.last_mut() {
+            for mut bytes in [&header[..], entry.payload] {
+                while !bytes.is_empty() {
+                    if run.chunks.last().is_none_or(Chunk::is_full) {
+                        run.chunks.push(self.pool.pop().unwrap_or_default());
+                    }
+                    if let Some(chunk) = run.chunks.last_mut() {
+                        bytes = chunk.fill(bytes);
+                    }
+                }
+            }
+            // A chunk is a multiple of the alignment long, so the padding never starts a new one.
+            if let Some(chunk) = run.chunks.last_mut() {
+                chunk.pad(RECORD_ALIGN);
+            }
+        }
+    }
+
+    /// Takes what is staged, padded to blocks, for the writer.
+    pub fn take_commit(&mut self) -> Commit {
+        let mut commit = std::mem::take(&mut self.staged);
+        for run in &mut commit.runs {
+            if let Some(chunk) = run.chunks.last_mut() {
+                chunk.pad(BLOCK_BYTES);
+            }
+        }
+        if let Some(position) = &mut self.active {
+            position.offset = position.offset.next_multiple_of(BLOCK_BYTES as u64);
+        }
+        self.in_flight_bytes = commit.bytes;
+        commit
+    }
+
+    /// Takes the chunks of a finished commit back.
+    pub fn finish_commit(&mut self, runs: Vec<Run>) {
+        self.in_flight_bytes = 0;
+        for mut chunk in runs.into_iter().flat_map(|run| run.chunks) {
+            if self.pool.len() < POOLED_CHUNKS {
+                chunk.clear();
+                self.pool.push(chunk);
+            }
+        }
+    }
+
+    /// Gives pooled memory back to the system, all but one chunk.
+    pub fn shrink(&mut self) {
+        self.pool.truncate(1);
+        self.pool.shrink_to_fit();
+    }
+
+    /// Whether there is pooled memory to give back.
+    pub fn has_slack(&self) -> bool {
+        self.pool.len() > 1
+    }
+}
+
+const _: () = assert!(
+    POOLED_CHUNKS * CHUNK_BYTES <= 16 << 20,
+    "pooled memory counts as idle memory"
+);

@@ -1,0 +1,162 @@
+//! Reading the journal back in order of arrival, also while a server appends to it.
+
+use std::io;
+
+use super::format::{BLOCK_BYTES, SegmentHeader, SegmentId, decode_segment_header};
+use super::record::Record;
+use super::recovery::{self, OpenError};
+use super::scan::{Item, Scan};
+use super::storage::Storage;
+
+/// What the journal holds at one place.
+#[derive(Debug)]
+pub enum Found<'a> {
+    /// A record whose checksums hold.
+    Record(Record<'a>),
+    /// A record whose envelope is whole and whose payload is damaged. Not to be delivered as data.
+    DamagedPayload(Record<'a>),
+    /// Bytes that are no record, with valid records behind them.
+    DamagedBytes {
+        /// File name of the segment.
+        segment: &'a str,
+        /// Where in the segment.
+        offset: u64,
+        /// How many.
+        bytes: u64,
+    },
+}
+
+/// A segment as `tell storage` lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentFacts {
+    /// File name.
+    pub name: String,
+    /// Size of the file, bytes.
+    pub disk_bytes: u64,
+}
+
+/// The segments of a storage, in order.
+pub fn segments(storage: &dyn Storage) -> Result<Vec<SegmentFacts>, OpenError> {
+    recovery::list(storage)?
+        .into_iter()
+        .map(|id| {
+            let name = id.file_name();
+            let len = storage.open(&name).and_then(|file| file.len());
+            match len {
+                Ok(disk_bytes) => Ok(SegmentFacts { name, disk_bytes }),
+                Err(error) => Err(OpenError::Segment {
+                    segment: name,
+                    error,
+                }),
+            }
+        })
+        .collect()
+}
+
+/// Calls `each` with everything the journal holds, until it returns `false` or the end is reached.
+///
+/// What looks damaged at the very end of the newest segment is being written or torn; it is not reported.
+pub fn for_each(
+    storage: &dyn Storage,
+    mut each: impl FnMut(Found<'_>) -> bool,
+) -> Result<(), OpenError> {
+    let ids = recovery::list(storage)?;
+    // The segment being written is the last one with a record: those behind it are reserves.
+    for (position, id) in ids.iter().enumerate() {
+        let name = id.file_name();
+        let at = |error| OpenError::Segment {
+            segment: name.clone(),
+            error,
+        };
+        let file = storage.open(&name).map_err(at)?;
+        let mut block = vec![0; BLOCK_BYTES];
+        let n = file.read_at(&mut block, 0).map_err(at)?;
+        if let SegmentHeader::Newer(version) = decode_segment_header(&block[..n], *id) {
+            return Err(OpenError::Newer {
+                segment: name,
+                version,
+            });
+        }
+        let newest = !ids[position + 1..]
+            .iter()
+            .any(|later| has_record(storage, *later).unwrap_or(false));
+        if !read_segment(Scan::new(file, *id, newest), &name, newest, &mut each).map_err(at)? {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn has_record(storage: &dyn Storage, id: SegmentId) -> io::Result<bool> {
+    let mut scan = Scan::new(storage.open(&id.file_name())?, id, false);
+    Ok(scan.next()?.is_some())
+}
+
+/// Returns whether to go on with the next segment.
+fn read_segment(
+    mut scan: Scan,
+    name: &str,
+    newest: bool,
+    each: &mut impl FnMut(Found<'_>) -> bool,
+) -> io::Result<bool> {
+    // Damage waits here until a valid record proves that it is not the tail being written.
+    let mut pending: Vec<Pending> = Vec::new();
+    loop {
+        let item = scan.next()?;
+        let settled = match &item {
+            Some(Item::Record(_)) => true,
+            Some(Item::Damaged(_)) => false,
+            None => !newest,
+        };
+        if settled {
+            for damage in pending.drain(..) {
+                if !each(damage.found(name)) {
+                    return Ok(false);
+                }
+            }
+        }
+        match item {
+            None => return Ok(true),
+            Some(Item::Record(record)) => {
+                if !each(Found::Record(record)) {
+                    return Ok(false);
+                }
+            }
+            Some(Item::Damaged(damage)) => pending.push(Pending {
+                offset: damage.offset,
+                bytes: damage.bytes,
+                record: damage
+                    .record
+                    .map(|r| (r.sequence, r.facts, r.payload.to_vec())),
+            }),
+        }
+    }
+}
+
+struct Pending {
+    offset: u64,
+    bytes: u64,
+    record: Option<(u64, super::Facts, Vec<u8>)>,
+}
+
+impl Pending {
+    fn found<'a>(&'a self, segment: &'a str) -> Found<'a> {
+        match &self.record {
+            Some((sequence, facts, payload)) => Found::DamagedPayload(Record {
+                sequence: *sequence,
+                facts: *facts,
+                payload,
+            }),
+            None => Found::DamagedBytes {
+                segment,
+                offset: self.offset,
+                bytes: self.bytes,
+            },
+        }
+    }
+}
+
+/// Size of one record on disk, bytes, header and alignment included.
+pub fn disk_bytes(record: &Record<'_>) -> u64 {
+    super::format::record_bytes(record.payload.len()) as u64
+}
