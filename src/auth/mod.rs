@@ -1,5 +1,8 @@
 //! Who sent it: streaming keys and the keyring.
 
 pub mod key;
+pub mod keyring;
+pub mod usage;
 
 pub use key::{KeyId, StreamingKey, Workspace};
+pub use keyring::{Grant, KeySpec, Keyring, Keys};

@@ -1,0 +1,244 @@
+//! The keyring: which key may write to which workspace, as one immutable snapshot.
+//!
+//! A lookup costs the same for one key and for a million: a hash over process-random secret bits finds the
+//! slot, a constant-time comparison confirms it. A miss does the work of a hit: it compares against a key
+//! that stands elsewhere in the ring, so that the time tells an outsider nothing about which keys exist.
+//!
+//! The control plane replaces the whole ring ([`Keys::replace`]); frames in flight finish with the ring they
+//! loaded, the next ones see the new one. Reading the key file is the control plane's business.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::hint::black_box;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use hashbrown::HashTable;
+use subtle::ConstantTimeEq;
+use tokio::sync::watch;
+
+use super::key::{KeyId, StreamingKey, Workspace};
+use super::usage::Usage;
+
+/// A key as the key file defines it.
+#[derive(Clone, Debug)]
+pub struct KeySpec {
+    /// The key.
+    pub key: StreamingKey,
+    /// Where it writes to.
+    pub workspace: Workspace,
+    /// What its owner calls it.
+    pub name: Option<Box<str>>,
+}
+
+/// What a key is good for.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// Where it writes to.
+    pub workspace: Workspace,
+    /// Its public id.
+    pub key_id: KeyId,
+    /// What was counted for it; shared by all rings that hold the key in this workspace or another.
+    pub usage: Arc<Usage>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    key: StreamingKey,
+    grant: Grant,
+    name: Option<Box<str>>,
+}
+
+/// An immutable set of keys.
+pub struct Keyring {
+    slots: HashTable<Slot>,
+    hasher: RandomState,
+    /// A key for each place of a power of two, for misses to compare against: as many as the ring holds,
+    /// so that they are as cold in the cache as the slots are.
+    decoys: Box<[StreamingKey]>,
+}
+
+impl Keyring {
+    /// A ring of these keys. What was counted for a key in `previous` goes on in the new ring. Of a key
+    /// given twice the first counts; the key file refuses such a set.
+    pub fn new(specs: Vec<KeySpec>, previous: Option<&Self>) -> Self {
+        let hasher = RandomState::new();
+        let mut slots: HashTable<Slot> = HashTable::with_capacity(specs.len());
+        let mut decoys = Vec::with_capacity(specs.len().next_power_of_two());
+        for spec in specs {
+            let hash = hash(&hasher, &spec.key);
+            decoys.push(spec.key);
+            if slots.find(hash, |slot| slot.key == spec.key).is_some() {
+                continue;
+            }
+            let kept = previous.and_then(|ring| ring.lookup(&spec.key));
+            let grant = Grant {
+                workspace: spec.workspace,
+                key_id: kept.map_or_else(|| spec.key.id(), |grant| grant.key_id),
+                usage: kept.map_or_else(Arc::default, |grant| Arc::clone(&grant.usage)),
+            };
+            let slot = Slot {
+                key: spec.key,
+                grant,
+                name: spec.name,
+            };
+            slots.insert_unique(hash, slot, |slot| self::hash(&hasher, &slot.key));
+        }
+        if decoys.is_empty() {
+            decoys.push(StreamingKey::from_bytes([0; 16]));
+        }
+        for i in 0..decoys.len().next_power_of_two() - decoys.len() {
+            decoys.push(decoys[i]);
+        }
+        Self {
+            slots,
+            hasher,
+            decoys: decoys.into_boxed_slice(),
+        }
+    }
+
+    /// What `key` is good for; `None` when it is not in the ring.
+    #[inline]
+    pub fn lookup(&self, key: &StreamingKey) -> Option<&Grant> {
+        let hash = hash(&self.hasher, key);
+        let found = self.slots.find(hash, |slot| same(&slot.key, key));
+        if found.is_none() {
+            let decoy = &self.decoys[hash as usize & (self.decoys.len() - 1)];
+            black_box(same(decoy, key));
+        }
+        found.map(|slot| &slot.grant)
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// All grants with the names of their keys, in no order.
+    pub fn grants(&self) -> impl Iterator<Item = (&Grant, Option<&str>)> {
+        self.slots
+            .iter()
+            .map(|slot| (&slot.grant, slot.name.as_deref()))
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keyring({} keys)", self.len())
+    }
+}
+
+fn same(a: &StreamingKey, b: &StreamingKey) -> bool {
+    a.as_bytes().ct_eq(b.as_bytes()).into()
+}
+
+fn hash(hasher: &RandomState, key: &StreamingKey) -> u64 {
+    hasher.hash_one(u128::from_ne_bytes(*key.as_bytes()))
+}
+
+/// The current keyring, and word of its replacement.
+#[derive(Debug)]
+pub struct Keys {
+    current: ArcSwap<Keyring>,
+    replaced: watch::Sender<()>,
+}
+
+impl Keys {
+    /// Starts with this ring.
+    pub fn new(ring: Keyring) -> Self {
+        Self {
+            current: ArcSwap::from_pointee(ring),
+            replaced: watch::Sender::new(()),
+        }
+    }
+
+    /// The ring right now. Load it anew for every read: holding it would keep revoked keys alive.
+    pub fn load(&self) -> Guard<Arc<Keyring>> {
+        self.current.load()
+    }
+
+    /// Replaces the ring.
+    pub fn replace(&self, ring: Keyring) {
+        self.current.store(Arc::new(ring));
+        self.replaced.send_replace(());
+    }
+
+    /// Changes with every replacement, for connections that are idle while their key is revoked.
+    pub fn replacements(&self) -> watch::Receiver<()> {
+        self.replaced.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: u32) -> StreamingKey {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&n.to_be_bytes());
+        StreamingKey::from_bytes(bytes)
+    }
+
+    fn spec(n: u32, workspace: u32) -> KeySpec {
+        KeySpec {
+            key: key(n),
+            workspace: Workspace::new(workspace).unwrap(),
+            name: None,
+        }
+    }
+
+    #[test]
+    fn every_key_is_found_in_its_workspace_and_no_other_key_is() {
+        let ring = Keyring::new((0..1000).map(|n| spec(n, n + 1)).collect(), None);
+        assert_eq!(ring.len(), 1000);
+        for n in 0..1000 {
+            let grant = ring.lookup(&key(n)).unwrap();
+            assert_eq!((grant.workspace.get(), grant.key_id), (n + 1, key(n).id()));
+        }
+        for n in 1000..3000 {
+            assert!(ring.lookup(&key(n)).is_none());
+        }
+        for bit in 0..128 {
+            let mut bytes = *key(5).as_bytes();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let near = StreamingKey::from_bytes(bytes);
+            let known = (0..1000).any(|n| key(n) == near);
+            assert_eq!(ring.lookup(&near).is_some(), known, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn an_empty_ring_knows_no_key() {
+        let ring = Keyring::new(Vec::new(), None);
+        assert!(ring.is_empty());
+        assert!(ring.lookup(&key(0)).is_none());
+    }
+
+    #[test]
+    fn a_replaced_ring_is_seen_at_once_and_counting_goes_on() {
+        let keys = Keys::new(Keyring::new(vec![spec(1, 1), spec(2, 2)], None));
+        let mut replacements = keys.replacements();
+        assert!(!replacements.has_changed().unwrap());
+        let usage = Arc::clone(&keys.load().lookup(&key(2)).unwrap().usage);
+        let next = Keyring::new(vec![spec(2, 9)], Some(&keys.load()));
+        keys.replace(next);
+        assert!(replacements.has_changed().unwrap());
+        replacements.mark_unchanged();
+        let ring = keys.load();
+        assert!(ring.lookup(&key(1)).is_none());
+        let moved = ring.lookup(&key(2)).unwrap();
+        assert_eq!(moved.workspace.get(), 9);
+        assert!(Arc::ptr_eq(&moved.usage, &usage));
+    }
+
+    #[test]
+    fn a_keyring_shows_no_key() {
+        let ring = Keyring::new(vec![spec(0xabcd_ef01, 1)], None);
+        assert_eq!(format!("{ring:?}"), "Keyring(1 keys)");
+    }
+}

@@ -1,0 +1,112 @@
+//! What is counted for a key while the server runs: on the hot path, without waiting for anybody.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::journal::Source;
+
+/// Counters of one key; they survive reloads of the key file.
+#[derive(Debug, Default)]
+pub struct Usage {
+    frames: AtomicU64,
+    events: AtomicU64,
+    bytes: AtomicU64,
+    refused: AtomicU64,
+    last: Mutex<Option<LastUse>>,
+}
+
+/// The last accepted use of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastUse {
+    /// Nanoseconds since 1970.
+    pub at_ns: u64,
+    /// The door.
+    pub source: Source,
+    /// The sender.
+    pub peer: SocketAddr,
+}
+
+/// A reading of the counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UsageReading {
+    /// Accepted frames, requests or messages.
+    pub frames: u64,
+    /// Accepted events, log lines, metrics, spans and snapshots.
+    pub events: u64,
+    /// Accepted payload bytes.
+    pub bytes: u64,
+    /// Frames, requests or messages with this key that were not accepted.
+    pub refused: u64,
+    /// The last accepted use.
+    pub last: Option<LastUse>,
+}
+
+impl Usage {
+    /// Counters that go on from an earlier reading.
+    pub fn resume(reading: UsageReading) -> Self {
+        Self {
+            frames: reading.frames.into(),
+            events: reading.events.into(),
+            bytes: reading.bytes.into(),
+            refused: reading.refused.into(),
+            last: Mutex::new(reading.last),
+        }
+    }
+
+    /// Counts what was accepted.
+    pub fn accepted(&self, frames: u64, events: u64, bytes: u64, last: LastUse) {
+        self.frames.fetch_add(frames, Ordering::Relaxed);
+        self.events.fetch_add(events, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        // Another connection is noting its use of the same moment: as good as ours.
+        if let Ok(mut slot) = self.last.try_lock() {
+            *slot = Some(last);
+        }
+    }
+
+    /// Counts what was refused although the key is good.
+    pub fn refused(&self, frames: u64) {
+        self.refused.fetch_add(frames, Ordering::Relaxed);
+    }
+
+    /// Reads all counters.
+    pub fn read(&self) -> UsageReading {
+        UsageReading {
+            frames: self.frames.load(Ordering::Relaxed),
+            events: self.events.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            last: *self.last.lock().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counting_resumes_from_an_earlier_reading() {
+        let last = LastUse {
+            at_ns: 5,
+            source: Source::Http,
+            peer: SocketAddr::from(([127, 0, 0, 1], 1)),
+        };
+        let usage = Usage::default();
+        usage.accepted(1, 100, 2000, last);
+        usage.refused(3);
+        let resumed = Usage::resume(usage.read());
+        resumed.accepted(1, 1, 1, LastUse { at_ns: 6, ..last });
+        assert_eq!(
+            resumed.read(),
+            UsageReading {
+                frames: 2,
+                events: 101,
+                bytes: 2001,
+                refused: 3,
+                last: Some(LastUse { at_ns: 6, ..last }),
+            }
+        );
+    }
+}
