@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 pub mod config;
+pub mod logging;
 
 /// Where everything that outlives the process is kept; every command means the same two places.
 #[derive(Debug, Clone, PartialEq, Eq)]
