@@ -41,7 +41,7 @@ pub(super) fn parse_size(text: &str) -> Option<u64> {
     number.checked_mul(bytes)
 }
 
-/// A size in the largest unit that shows it exactly; [`parse_size`] reads it back.
+/// A size in the largest unit that shows it exactly, as a setting takes it.
 #[must_use]
 pub fn show_size(bytes: u64) -> String {
     let unit = SIZE_UNITS
@@ -60,8 +60,8 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     number.checked_mul(*unit_ms).map(Duration::from_millis)
 }
 
-/// A duration in the largest unit that shows its milliseconds exactly; [`parse_duration`] reads it
-/// back.
+/// A duration in the largest unit that shows its milliseconds exactly, as a setting
+/// takes it.
 #[must_use]
 pub fn show_duration(duration: Duration) -> String {
     let ms = duration.as_millis();
