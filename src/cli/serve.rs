@@ -1,0 +1,16 @@
+//! `tell serve`: starts the log, then the server.
+
+use crate::cli::Error;
+use crate::control::config::Config;
+use crate::control::logging;
+use crate::server;
+
+/// Runs until the server has drained.
+///
+/// # Errors
+///
+/// What kept the server from starting or from ending well.
+pub fn run(config: &Config) -> Result<(), Error> {
+    logging::start(config.log_format, config.log_level).map_err(Error::Logging)?;
+    server::run(config).map_err(Error::Serve)
+}

@@ -1,0 +1,379 @@
+//! Configuration: raw settings of three layers become one validated [`Config`], or every fault of
+//! all layers at once.
+//!
+//! Flags win over the environment, the environment over the TOML file, the file over the default. A
+//! value that a higher layer overrides is checked all the same, so that removing a flag never uncovers
+//! a fault. What the settings are stands in [`settings`]; this file decides which value counts and
+//! whether the values fit together. It opens no socket and creates no file.
+
+use std::ffi::{OsStr, OsString};
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+mod environment;
+mod fault;
+mod file;
+#[doc(hidden)]
+pub mod fuzz;
+mod kind;
+mod reference;
+pub mod settings;
+mod text;
+
+pub use fault::{Fault, Faults, Place, Problem};
+pub use kind::{Accepts, Reads, Refusal};
+pub use reference::reference;
+pub use settings::{AnySetting, SETTINGS, Section, Setting};
+pub use text::{show_duration, show_size};
+
+use crate::control::Files;
+
+/// Where a listener binds, or `None` where it is off.
+pub type Listen = Option<SocketAddr>;
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One line for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How large the journal may grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JournalLimit {
+    /// As large as leaves 10% of the file system free.
+    Auto,
+    /// At most so many bytes.
+    Bytes(u64),
+}
+
+/// What the process was told to do: every value checked, every default filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The directory of the journal and the tables. It may not exist yet.
+    pub data_dir: PathBuf,
+    /// The key file. It may not exist yet.
+    pub keys: PathBuf,
+    /// Frames over TCP.
+    pub tcp: Listen,
+    /// HTTP ingest and health.
+    pub http: Listen,
+    /// Syslog over TCP.
+    pub syslog_tcp: Listen,
+    /// Syslog over UDP.
+    pub syslog_udp: Listen,
+    /// How log lines are written.
+    pub log_format: LogFormat,
+    /// The least severe level that is logged.
+    pub log_level: tracing::Level,
+    /// How large the journal may grow; never less than one segment.
+    pub journal_limit: JournalLimit,
+    /// Bytes of one journal segment.
+    pub segment_size: u64,
+    /// Connections open at once, all TCP listeners together.
+    pub max_connections: usize,
+    /// Bytes of one frame's payload, over TCP.
+    pub max_frame_size: usize,
+    /// Bytes of one HTTP request body, after inflation.
+    pub max_body_size: usize,
+    /// Bytes taken in but not yet committed; never less than one frame or one body.
+    pub max_queued_bytes: usize,
+    /// How long a drain may take.
+    pub shutdown_timeout: Duration,
+    /// Threads of the runtime.
+    pub worker_threads: usize,
+}
+
+impl Config {
+    /// Reads all layers: the flags given here, the environment given here, and the file that they
+    /// name, or `tell.toml` of the working directory where there is one and they name none.
+    ///
+    /// # Errors
+    ///
+    /// Every fault of every layer.
+    pub fn load(
+        flags: Flags,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, Faults> {
+        Self::load_in(Path::new(""), flags, environment)
+    }
+
+    /// As [`Config::load`], with `dir` in the role of the working directory for the default file.
+    fn load_in(
+        dir: &Path,
+        flags: Flags,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, Faults> {
+        let mut raw = Raw::default();
+        raw.add_flags(flags);
+        raw.add_environment(environment);
+        let named = raw
+            .first(&settings::CONFIG)
+            .map(|value| (PathBuf::from(&value.text), value.place.clone()));
+        match file::read(named, &dir.join(file::DEFAULT_NAME)) {
+            Ok(Some((path, text))) => raw.add_file(&path, &text),
+            Ok(None) => {}
+            Err(fault) => raw.faults.push(fault),
+        }
+        Self::validate(raw)
+    }
+
+    /// Turns raw settings into a configuration; does no I/O.
+    ///
+    /// # Errors
+    ///
+    /// The faults already found while the layers were read, and every fault of a value.
+    pub fn validate(mut raw: Raw) -> Result<Self, Faults> {
+        let config = raw.assemble();
+        match config {
+            Some(config) if raw.faults.is_empty() => Ok(config),
+            _ => Err(Faults::new(raw.faults)),
+        }
+    }
+
+    /// The two places every command works on.
+    #[must_use]
+    pub fn files(&self) -> Files {
+        Files {
+            data_dir: self.data_dir.clone(),
+            keys: self.keys.clone(),
+        }
+    }
+}
+
+/// Settings as flags, in the order given.
+pub type Flags = Vec<(&'static AnySetting, OsString)>;
+
+/// One value as it was written, and where.
+#[derive(Debug)]
+struct RawValue {
+    key: &'static str,
+    place: Place,
+    text: OsString,
+}
+
+/// Settings as they were written, highest layer first, with the faults found while reading them.
+#[derive(Debug, Default)]
+pub struct Raw {
+    values: Vec<RawValue>,
+    faults: Vec<Fault>,
+}
+
+impl Raw {
+    /// Adds the command line.
+    pub fn add_flags(&mut self, flags: Flags) {
+        for (setting, text) in flags {
+            self.add(setting, Place::Flag(setting.flag), text);
+        }
+    }
+
+    /// Adds the `TELL_…` variables; others are not ours.
+    pub fn add_environment(&mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) {
+        environment::read(variables, self);
+    }
+
+    /// Adds the text of a TOML file; `path` only says where a fault is.
+    pub fn add_file(&mut self, path: &Path, text: &str) {
+        file::parse(path, text, self);
+    }
+
+    fn add(&mut self, setting: &'static AnySetting, place: Place, text: OsString) {
+        self.values.push(RawValue {
+            key: setting.key,
+            place,
+            text,
+        });
+    }
+
+    fn first<K: ?Sized>(&self, setting: &Setting<K>) -> Option<&RawValue> {
+        self.values.iter().find(|value| value.key == setting.key)
+    }
+
+    /// Where the value that counts was written.
+    fn place_of<K: ?Sized>(&self, setting: &Setting<K>) -> Place {
+        self.first(setting)
+            .map_or(Place::Default, |value| value.place.clone())
+    }
+
+    /// The value that counts, or `default()` where no layer has one; `None` after a fault.
+    fn take_or_else<K: Reads>(
+        &mut self,
+        setting: &Setting<K>,
+        default: impl FnOnce(&mut Self) -> Option<K::Value>,
+    ) -> Option<K::Value> {
+        let mut winner = None;
+        for value in self.values.iter().filter(|value| value.key == setting.key) {
+            let read = read_value(setting, &value.place, &value.text);
+            let read = read.map_err(|fault| self.faults.push(fault)).ok();
+            winner.get_or_insert(read);
+        }
+        winner.unwrap_or_else(|| default(self))
+    }
+
+    /// The value that counts, or the default as the table of settings has it; `None` after a fault.
+    fn take<K: Reads>(&mut self, setting: &Setting<K>) -> Option<K::Value> {
+        self.take_or_else(setting, |raw| {
+            read_value(setting, &Place::Default, OsStr::new(setting.default))
+                .map_err(|fault| raw.faults.push(fault))
+                .ok()
+        })
+    }
+
+    fn assemble(&mut self) -> Option<Config> {
+        // Every setting is taken before the first `?`, so that no fault hides another.
+        self.take_or_else(&settings::CONFIG, |_| None);
+        let data_dir = self.take(&settings::DATA_DIR);
+        let keys = self.take_or_else(&settings::KEYS, |_| {
+            data_dir.as_ref().map(|data_dir| data_dir.join("keys"))
+        });
+        let tcp = self.take(&settings::TCP);
+        let http = self.take(&settings::HTTP);
+        let syslog_tcp = self.take(&settings::SYSLOG_TCP);
+        let syslog_udp = self.take(&settings::SYSLOG_UDP);
+        let log_format = self.take(&settings::LOG_FORMAT);
+        let log_level = self.take(&settings::LOG_LEVEL);
+        let journal_limit = self.take(&settings::JOURNAL_LIMIT);
+        let segment_size = self.take(&settings::SEGMENT_SIZE);
+        let max_connections = self.take(&settings::MAX_CONNECTIONS);
+        let max_frame_size = self.take(&settings::MAX_FRAME_SIZE);
+        let max_body_size = self.take(&settings::MAX_BODY_SIZE);
+        let max_queued_bytes = self.take(&settings::MAX_QUEUED_BYTES);
+        let shutdown_timeout = self.take(&settings::SHUTDOWN_TIMEOUT);
+        let worker_threads = self.take_or_else(&settings::WORKER_THREADS, |_| {
+            Some(std::thread::available_parallelism().map_or(1, NonZero::get))
+        });
+
+        let listeners = [
+            (&settings::TCP, tcp.flatten()),
+            (&settings::HTTP, http.flatten()),
+            (&settings::SYSLOG_TCP, syslog_tcp.flatten()),
+        ];
+        for (i, second) in listeners.iter().enumerate() {
+            for first in listeners.iter().take(i) {
+                self.check_apart(*first, *second);
+            }
+        }
+        let widen = |bytes: Option<usize>| bytes.and_then(|bytes| u64::try_from(bytes).ok());
+        let queued = widen(max_queued_bytes);
+        self.check_holds(
+            &settings::MAX_QUEUED_BYTES,
+            queued,
+            &settings::MAX_FRAME_SIZE,
+            widen(max_frame_size),
+        );
+        self.check_holds(
+            &settings::MAX_QUEUED_BYTES,
+            queued,
+            &settings::MAX_BODY_SIZE,
+            widen(max_body_size),
+        );
+        if let Some(JournalLimit::Bytes(limit)) = journal_limit {
+            self.check_holds(
+                &settings::JOURNAL_LIMIT,
+                Some(limit),
+                &settings::SEGMENT_SIZE,
+                segment_size,
+            );
+        }
+
+        Some(Config {
+            data_dir: data_dir?,
+            keys: keys?,
+            tcp: tcp?,
+            http: http?,
+            syslog_tcp: syslog_tcp?,
+            syslog_udp: syslog_udp?,
+            log_format: log_format?,
+            log_level: log_level?,
+            journal_limit: journal_limit?,
+            segment_size: segment_size?,
+            max_connections: max_connections?,
+            max_frame_size: max_frame_size?,
+            max_body_size: max_body_size?,
+            max_queued_bytes: max_queued_bytes?,
+            shutdown_timeout: shutdown_timeout?,
+            worker_threads: worker_threads?,
+        })
+    }
+
+    /// Two TCP listeners on one address: the second could not bind.
+    fn check_apart<K>(&mut self, first: (&Setting<K>, Listen), second: (&Setting<K>, Listen)) {
+        let ((a, Some(a_addr)), (b, Some(b_addr))) = (first, second) else {
+            return;
+        };
+        if collide(a_addr, b_addr) {
+            // The address that was written is at fault, not the default it met.
+            let (addr, key, other) = if self.place_of(a) < self.place_of(b) {
+                (a_addr, a, b)
+            } else {
+                (b_addr, b, a)
+            };
+            self.faults.push(Fault {
+                place: self.place_of(key),
+                key: Some(key.key),
+                problem: Problem::AddressTaken {
+                    addr,
+                    by: other.key,
+                },
+            });
+        }
+    }
+
+    /// `whole` has to be large enough for one `part`, or that part could never be taken in.
+    fn check_holds<W, P>(
+        &mut self,
+        whole: &Setting<W>,
+        whole_bytes: Option<u64>,
+        part: &Setting<P>,
+        part_bytes: Option<u64>,
+    ) {
+        let (Some(whole_bytes), Some(part_bytes)) = (whole_bytes, part_bytes) else {
+            return;
+        };
+        if whole_bytes < part_bytes {
+            let (place, key) =
+                (self.place_of(whole), whole.key).min((self.place_of(part), part.key));
+            self.faults.push(Fault {
+                place,
+                key: Some(key),
+                problem: Problem::TooSmall {
+                    whole: whole.key,
+                    whole_bytes,
+                    part: part.key,
+                    part_bytes,
+                },
+            });
+        }
+    }
+}
+
+fn read_value<K: Reads>(
+    setting: &Setting<K>,
+    place: &Place,
+    text: &OsStr,
+) -> Result<K::Value, Fault> {
+    setting.kind.read(text).map_err(|refusal| Fault {
+        place: place.clone(),
+        key: Some(setting.key),
+        problem: Problem::refused(refusal, text, setting.kind.right()),
+    })
+}
+
+/// Whether two TCP sockets could not listen on these addresses together. `[::]` is dual-stack and
+/// takes the port of IPv4 too; port 0 is a different free port each time.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let covers = |wide: IpAddr, narrow: IpAddr| match wide {
+        IpAddr::V4(ip) => ip.is_unspecified() && narrow.is_ipv4(),
+        IpAddr::V6(ip) => ip.is_unspecified(),
+    };
+    a.port() == b.port()
+        && a.port() != 0
+        && (a.ip() == b.ip() || covers(a.ip(), b.ip()) || covers(b.ip(), a.ip()))
+}
+
+#[cfg(test)]
+mod tests;

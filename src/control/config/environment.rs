@@ -1,0 +1,123 @@
+//! The environment's layer: variables that begin with `TELL_`.
+
+use std::ffi::{OsStr, OsString};
+
+use super::text::{nearest, shown};
+use super::{Fault, Place, Problem, Raw, SETTINGS};
+
+const PREFIX: &[u8] = b"TELL_";
+
+/// Adds what the environment sets. A variable with our prefix that is no setting is a fault.
+pub(super) fn read(variables: impl IntoIterator<Item = (OsString, OsString)>, raw: &mut Raw) {
+    for (name, value) in variables {
+        if !name.as_encoded_bytes().starts_with(PREFIX) {
+            continue;
+        }
+        if let Some(setting) = SETTINGS
+            .into_iter()
+            .find(|setting| name == setting.variable)
+        {
+            raw.add(setting, Place::Variable(setting.variable.to_owned()), value);
+        } else if !is_service_link(&name, &value) {
+            let name = name.to_string_lossy();
+            raw.faults.push(Fault {
+                place: Place::Variable(shown(&name)),
+                key: None,
+                problem: Problem::UnknownVariable {
+                    nearest: nearest(&name, SETTINGS.iter().map(|setting| setting.variable)),
+                },
+            });
+        }
+    }
+}
+
+/// Whether the variable is one that Kubernetes sets in every container for each service of the
+/// namespace; a service named `tell` or `tell-…` must not keep the server from starting.
+///
+/// Kubernetes documentation, "Service", "Environment variables": `{SVC}_SERVICE_HOST`,
+/// `{SVC}_SERVICE_PORT`, `{SVC}_SERVICE_PORT_{NAME}`, `{SVC}_PORT` with a URL, and
+/// `{SVC}_PORT_{N}_{PROTOCOL}`, also with `_PROTO`, `_PORT` and `_ADDR`.
+fn is_service_link(name: &OsStr, value: &OsStr) -> bool {
+    let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else {
+        return false;
+    };
+    if name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_SERVICE_PORT")
+        || name.contains("_SERVICE_PORT_")
+    {
+        return true;
+    }
+    if name.ends_with("_PORT") && value.contains("://") {
+        return true;
+    }
+    let Some((_, port)) = name.split_once("_PORT_") else {
+        return false;
+    };
+    let mut parts = port.split('_');
+    parts
+        .next()
+        .is_some_and(|number| number.parse::<u16>().is_ok())
+        && matches!(parts.next(), Some("TCP" | "UDP" | "SCTP"))
+        && matches!(parts.next(), None | Some("PROTO" | "PORT" | "ADDR"))
+        && parts.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(name: &str, value: &str) -> Vec<String> {
+        let mut raw = Raw::default();
+        read([(name.into(), value.into())], &mut raw);
+        raw.faults.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn an_unknown_variable_is_a_fault_with_a_suggestion() {
+        assert_eq!(
+            faults("TELL_SEGMENTSIZE", "1MiB"),
+            ["TELL_SEGMENTSIZE: unknown setting: did you mean `TELL_SEGMENT_SIZE`?"]
+        );
+        assert_eq!(faults("TELL_BOGUS_THING", "x").len(), 1);
+    }
+
+    #[test]
+    fn variables_of_others_are_left_alone() {
+        assert!(faults("PATH", "/bin").is_empty());
+        assert!(faults("TELLING", "x").is_empty());
+    }
+
+    #[test]
+    fn variables_that_kubernetes_sets_for_a_service_named_tell_are_no_settings() {
+        for (name, value) in [
+            ("TELL_SERVICE_HOST", "10.0.0.11"),
+            ("TELL_SERVICE_PORT", "50000"),
+            ("TELL_SERVICE_PORT_HTTP", "8080"),
+            ("TELL_PORT", "tcp://10.0.0.11:50000"),
+            ("TELL_PORT_50000_TCP", "tcp://10.0.0.11:50000"),
+            ("TELL_PORT_50000_TCP_PROTO", "tcp"),
+            ("TELL_SERVER_PORT_1514_UDP_ADDR", "10.0.0.11"),
+        ] {
+            assert!(faults(name, value).is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_port_that_kubernetes_would_not_write_is_an_unknown_setting() {
+        assert_eq!(faults("TELL_PORT", "50000").len(), 1);
+        assert_eq!(faults("TELL_HTTP_PORT", "8080").len(), 1);
+        assert_eq!(faults("TELL_PORT_X_TCP", "8080").len(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_variable_that_is_not_utf8_is_reported() {
+        use std::os::unix::ffi::OsStringExt;
+        let mut raw = Raw::default();
+        read(
+            [(OsString::from_vec(b"TELL_\xff".to_vec()), "x".into())],
+            &mut raw,
+        );
+        assert_eq!(raw.faults.len(), 1);
+    }
+}

@@ -1,0 +1,267 @@
+//! Kinds of values: what a setting accepts, said for people and read for the program.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::text::{parse_duration, parse_listen, parse_size, show_duration, show_size};
+use super::{JournalLimit, Listen};
+
+/// What a setting accepts, for people.
+pub trait Accepts: Sync {
+    /// What would be right, as the end of "expected …".
+    fn right(&self) -> String;
+
+    /// Whether a TOML integer is as good as a string.
+    fn takes_integers(&self) -> bool {
+        false
+    }
+}
+
+/// A kind of value that can be read from text.
+pub trait Reads: Accepts {
+    /// What is read.
+    type Value;
+
+    /// Reads a value.
+    ///
+    /// # Errors
+    ///
+    /// Says why the text is no such value.
+    fn read(&self, text: &OsStr) -> Result<Self::Value, Refusal>;
+}
+
+/// Why a text is not a value of its kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is not UTF-8.
+    NotUtf8,
+    /// It cannot be read as the kind.
+    Unreadable,
+    /// It can be read, but is less or more than is accepted.
+    OutOfRange,
+}
+
+fn utf8(text: &OsStr) -> Result<&str, Refusal> {
+    text.to_str().ok_or(Refusal::NotUtf8)
+}
+
+fn within<T: PartialOrd>(value: T, min: &T, max: &T) -> Result<T, Refusal> {
+    if value < *min || value > *max {
+        return Err(Refusal::OutOfRange);
+    }
+    Ok(value)
+}
+
+/// A path; what is there is not looked at.
+#[derive(Debug)]
+pub struct FilePath;
+
+impl Accepts for FilePath {
+    fn right(&self) -> String {
+        "a path".to_owned()
+    }
+}
+
+impl Reads for FilePath {
+    type Value = PathBuf;
+
+    fn read(&self, text: &OsStr) -> Result<PathBuf, Refusal> {
+        // No path holds a NUL, and TOML can write one.
+        if text.is_empty() || text.as_encoded_bytes().contains(&0) {
+            return Err(Refusal::Unreadable);
+        }
+        Ok(PathBuf::from(text))
+    }
+}
+
+/// Where a listener binds.
+#[derive(Debug)]
+pub struct Address;
+
+impl Accepts for Address {
+    fn right(&self) -> String {
+        "an IP address and port (`127.0.0.1:5000`, `[::1]:5000`; port 0: any free one) or `off`"
+            .to_owned()
+    }
+}
+
+impl Reads for Address {
+    type Value = Listen;
+
+    fn read(&self, text: &OsStr) -> Result<Listen, Refusal> {
+        parse_listen(utf8(text)?).ok_or(Refusal::Unreadable)
+    }
+}
+
+/// One of a few words.
+#[derive(Debug)]
+pub struct OneOf<T: 'static>(pub &'static [(&'static str, T)]);
+
+impl<T: Sync> Accepts for OneOf<T> {
+    fn right(&self) -> String {
+        let words: Vec<String> = self.0.iter().map(|(word, _)| format!("`{word}`")).collect();
+        match words.split_last() {
+            Some((last, [])) => last.clone(),
+            Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+            None => String::new(),
+        }
+    }
+}
+
+impl<T: Sync + Copy> Reads for OneOf<T> {
+    type Value = T;
+
+    fn read(&self, text: &OsStr) -> Result<T, Refusal> {
+        let text = utf8(text)?;
+        let found = self.0.iter().find(|(word, _)| *word == text);
+        found.map(|(_, value)| *value).ok_or(Refusal::Unreadable)
+    }
+}
+
+/// A size on disk, in bytes.
+#[derive(Debug)]
+pub struct Size {
+    /// The least that is accepted.
+    pub min: u64,
+    /// The most that is accepted.
+    pub max: u64,
+}
+
+impl Accepts for Size {
+    fn right(&self) -> String {
+        format!(
+            "a size from {} to {}",
+            show_size(self.min),
+            show_size(self.max)
+        )
+    }
+
+    fn takes_integers(&self) -> bool {
+        true
+    }
+}
+
+impl Reads for Size {
+    type Value = u64;
+
+    fn read(&self, text: &OsStr) -> Result<u64, Refusal> {
+        let bytes = parse_size(utf8(text)?).ok_or(Refusal::Unreadable)?;
+        within(bytes, &self.min, &self.max)
+    }
+}
+
+/// A size in memory, in bytes.
+#[derive(Debug)]
+pub struct Memory(pub Size);
+
+impl Accepts for Memory {
+    fn right(&self) -> String {
+        self.0.right()
+    }
+
+    fn takes_integers(&self) -> bool {
+        true
+    }
+}
+
+impl Reads for Memory {
+    type Value = usize;
+
+    fn read(&self, text: &OsStr) -> Result<usize, Refusal> {
+        usize::try_from(self.0.read(text)?).map_err(|_| Refusal::OutOfRange)
+    }
+}
+
+/// A limit on disk: a size with a minimum, or left to the free space.
+#[derive(Debug)]
+pub struct DiskLimit {
+    /// The least that is accepted.
+    pub min: u64,
+}
+
+impl Accepts for DiskLimit {
+    fn right(&self) -> String {
+        format!(
+            "a size of at least {} (`500MB`, `10GiB`), or `auto` (what leaves 10% of the disk free)",
+            show_size(self.min)
+        )
+    }
+
+    fn takes_integers(&self) -> bool {
+        true
+    }
+}
+
+impl Reads for DiskLimit {
+    type Value = JournalLimit;
+
+    fn read(&self, text: &OsStr) -> Result<JournalLimit, Refusal> {
+        if text == "auto" {
+            return Ok(JournalLimit::Auto);
+        }
+        let bytes = parse_size(utf8(text)?).ok_or(Refusal::Unreadable)?;
+        within(bytes, &self.min, &u64::MAX).map(JournalLimit::Bytes)
+    }
+}
+
+/// A duration.
+#[derive(Debug)]
+pub struct Period {
+    /// The least that is accepted.
+    pub min: Duration,
+    /// The most that is accepted.
+    pub max: Duration,
+}
+
+impl Accepts for Period {
+    fn right(&self) -> String {
+        format!(
+            "a duration from {} to {}, with its unit (`500ms`, `30s`, `2m`)",
+            show_duration(self.min),
+            show_duration(self.max)
+        )
+    }
+}
+
+impl Reads for Period {
+    type Value = Duration;
+
+    fn read(&self, text: &OsStr) -> Result<Duration, Refusal> {
+        let duration = parse_duration(utf8(text)?).ok_or(Refusal::Unreadable)?;
+        within(duration, &self.min, &self.max)
+    }
+}
+
+/// A number of things.
+#[derive(Debug)]
+pub struct Count {
+    /// The least that is accepted.
+    pub min: usize,
+    /// The most that is accepted.
+    pub max: usize,
+}
+
+impl Accepts for Count {
+    fn right(&self) -> String {
+        format!("a number from {} to {}", self.min, self.max)
+    }
+
+    fn takes_integers(&self) -> bool {
+        true
+    }
+}
+
+impl Reads for Count {
+    type Value = usize;
+
+    fn read(&self, text: &OsStr) -> Result<usize, Refusal> {
+        let text = utf8(text)?;
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Refusal::Unreadable);
+        }
+        // Only digits: what fails now is too large for the type.
+        let number = text.parse().map_err(|_| Refusal::OutOfRange)?;
+        within(number, &self.min, &self.max)
+    }
+}

@@ -1,0 +1,163 @@
+//! The log: events of `tracing` as lines on standard error.
+//!
+//! Text or JSON, times in RFC 3339 and UTC, never coloured (the log is read by programs as often as
+//! by people). What must not be logged is the business of those who log.
+
+use std::io::{self, Write};
+
+use tracing::subscriber::SetGlobalDefaultError;
+use tracing::{Level, Subscriber};
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::config::LogFormat;
+
+/// Starts the log of the process.
+///
+/// # Errors
+///
+/// The process has one already.
+pub fn start(format: LogFormat, level: Level) -> Result<(), SetGlobalDefaultError> {
+    tracing::subscriber::set_global_default(subscriber(format, level, || OneLine(io::stderr())))
+}
+
+fn subscriber<W>(format: LogFormat, level: Level, writer: W) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_ansi(false)
+        .with_writer(writer);
+    match format {
+        LogFormat::Text => Box::new(builder.finish()),
+        LogFormat::Json => Box::new(
+            builder
+                .json()
+                .flatten_event(true)
+                .with_current_span(false)
+                .with_span_list(false)
+                .finish(),
+        ),
+    }
+}
+
+/// Writes an event as one line: line ends and other control characters inside it, which may come from
+/// the network, are escaped, so that no sender can forge a line of the log.
+///
+/// The formatter hands over each event, with its line end, in one call.
+struct OneLine<W>(W);
+
+impl<W: Write> Write for OneLine<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let line = event.strip_suffix(b"\n").unwrap_or(event);
+        if !line.iter().any(u8::is_ascii_control) {
+            self.0.write_all(event)?;
+            return Ok(event.len());
+        }
+        let mut escaped = Vec::with_capacity(event.len() + 16);
+        for byte in line {
+            if byte.is_ascii_control() {
+                escaped.extend(byte.escape_ascii());
+            } else {
+                escaped.push(*byte);
+            }
+        }
+        escaped.push(b'\n');
+        self.0.write_all(&escaped)?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat, level: Level, log: impl FnOnce()) -> String {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let subscriber = subscriber(format, level, move || OneLine(writer.clone()));
+        tracing::subscriber::with_default(subscriber, log);
+        let bytes = sink.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn text_has_the_time_in_utc_the_level_and_the_fields() {
+        let line = logged(LogFormat::Text, Level::INFO, || {
+            tracing::info!(port = 50000, "ready")
+        });
+        let time = line.split(' ').next().unwrap();
+        assert!(
+            time.ends_with('Z') && chrono::DateTime::parse_from_rfc3339(time).is_ok(),
+            "{line}"
+        );
+        assert!(
+            line.contains(" INFO ") && line.contains("ready") && line.contains("port=50000"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn json_is_one_flat_object_a_line() {
+        let line = logged(LogFormat::Json, Level::INFO, || {
+            tracing::warn!(port = 50000, "ready")
+        });
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(event["level"], "WARN");
+        assert_eq!(event["message"], "ready");
+        assert_eq!(event["port"], 50000);
+        assert!(chrono::DateTime::parse_from_rfc3339(event["timestamp"].as_str().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn what_is_less_severe_than_the_level_is_not_logged() {
+        let lines = logged(LogFormat::Text, Level::WARN, || {
+            tracing::info!("quiet");
+            tracing::warn!("loud");
+        });
+        assert!(
+            !lines.contains("quiet") && lines.contains("loud"),
+            "{lines}"
+        );
+    }
+
+    #[test]
+    fn a_field_cannot_forge_a_line() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let hostile = "x\n2030-01-01T00:00:00Z ERROR forged\r\u{1b}[31m";
+            let lines = logged(
+                format,
+                Level::INFO,
+                || tracing::info!(name = %hostile, "{hostile}"),
+            );
+            assert_eq!(lines.lines().count(), 1, "{lines:?}");
+            assert!(
+                !lines
+                    .trim_end_matches('\n')
+                    .bytes()
+                    .any(|byte| byte.is_ascii_control()),
+                "{lines:?}"
+            );
+        }
+    }
+}
