@@ -1,0 +1,139 @@
+//! What a peer can do wrong, or be refused for, and what each door makes of it: one table.
+
+use std::fmt;
+
+use crate::journal::Refused;
+use crate::wire::batch::BatchError;
+use crate::wire::frame::FrameFault;
+
+/// One variant per fault. The text tells the peer what is wrong and what would be right; it never holds
+/// anything the peer sent.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The key is missing, malformed or unknown. The same for all three, so that it tells nothing.
+    #[error("a valid streaming key is required: Authorization: Bearer <32 hex>, X-API-Key: <32 hex> or ?token=<32 hex>")]
+    Unauthorized,
+    /// The Batch carries another key than the request.
+    #[error("the batch carries another key than the request")]
+    KeyMismatch,
+    /// The length prefix of a frame.
+    #[error(transparent)]
+    Frame(#[from] FrameFault),
+    /// The envelope of a frame.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// A connection ended inside a frame or message.
+    #[error("the connection ended in the middle of a frame")]
+    Truncated,
+    /// Nothing authenticated came in time, or a body stopped.
+    #[error("nothing came for {0} seconds")]
+    TimedOut(u64),
+    /// A syslog stream that cannot be followed.
+    #[error("{0}")]
+    SyslogFraming(&'static str),
+    /// A syslog message with a malformed key.
+    #[error("the key in the message is malformed")]
+    SyslogKey,
+    /// The body has nothing in it.
+    #[error("the body is empty: expected {0}")]
+    EmptyBody(&'static str),
+    /// No line of the body is good.
+    #[error("all {0} lines were rejected; {1}")]
+    AllLinesRejected(u64, String),
+    /// The body is over the limit.
+    #[error("the body is larger than {0} bytes; send less at a time")]
+    BodyTooLarge(usize),
+    /// The content type.
+    #[error("the content type is not supported: expected {0}")]
+    MediaType(&'static str),
+    /// The content encoding.
+    #[error("the content encoding is not supported: expected gzip or none")]
+    ContentEncoding,
+    /// The body does not decompress.
+    #[error("the body is no valid {0}")]
+    Compression(&'static str),
+    /// The body could not be read to its end.
+    #[error("the body ended before its announced length")]
+    BodyCut,
+    /// No such path.
+    #[error("no such path; there are /v1/events, /v1/logs, /v1/ingest and /health")]
+    NotFound,
+    /// The path exists, the method does not.
+    #[error("the method is not allowed here; use {0}")]
+    Method(&'static str),
+    /// More is queued than may be.
+    #[error("the server is busy; nothing was kept, send it again")]
+    Busy,
+    /// Disk or limit.
+    #[error("the server's journal is full; nothing was kept, send it again later")]
+    Full,
+    /// The journal stopped or the server is shutting down.
+    #[error("the server is stopping; nothing was kept, send it again")]
+    Stopping,
+    /// The commit failed.
+    #[error("the data could not be written; whether it was kept is unknown, send it again")]
+    CommitFailed,
+}
+
+/// What a fault means at each door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status code.
+    pub status: u16,
+    /// `error` in the HTTP body, and the `reason` label of metrics.
+    pub code: &'static str,
+}
+
+impl Fault {
+    /// The table.
+    pub const fn answer(&self) -> Answer {
+        let (status, code) = match self {
+            Self::Unauthorized => (401, "unauthorized"),
+            Self::KeyMismatch => (403, "key_mismatch"),
+            Self::Frame(FrameFault::Empty) => (400, "frame_empty"),
+            Self::Frame(FrameFault::TooLong { .. }) => (413, "frame_too_long"),
+            Self::Batch(_) => (400, "invalid_batch"),
+            Self::Truncated => (400, "truncated"),
+            Self::TimedOut(_) => (408, "timeout"),
+            Self::SyslogFraming(_) => (400, "syslog_framing"),
+            Self::SyslogKey => (401, "syslog_key"),
+            Self::EmptyBody(_) => (400, "empty_body"),
+            Self::AllLinesRejected(..) => (400, "invalid_lines"),
+            Self::BodyTooLarge(_) => (413, "payload_too_large"),
+            Self::MediaType(_) => (415, "unsupported_media_type"),
+            Self::ContentEncoding => (415, "unsupported_encoding"),
+            Self::Compression(_) => (400, "invalid_compression"),
+            Self::BodyCut => (400, "incomplete_body"),
+            Self::NotFound => (404, "not_found"),
+            Self::Method(_) => (405, "method_not_allowed"),
+            Self::Busy => (503, "busy"),
+            Self::Full => (503, "journal_full"),
+            Self::Stopping => (503, "stopping"),
+            Self::CommitFailed => (503, "commit_failed"),
+        };
+        Answer { status, code }
+    }
+
+    /// Whether the same thing sent again later may well be accepted.
+    pub const fn is_transient(&self) -> bool {
+        self.answer().status == 503
+    }
+}
+
+impl From<Refused> for Fault {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Busy => Self::Busy,
+            Refused::Full(_) => Self::Full,
+            // The limits of the doors are below the size of a segment.
+            Refused::TooLarge => Self::BodyTooLarge(crate::limits::FRAME_BYTES),
+            Refused::Failed(_) | Refused::Closed => Self::Stopping,
+        }
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.status, self.code)
+    }
+}

@@ -1,0 +1,187 @@
+//! The path of everything that comes in: authenticate, admit, append, acknowledge.
+//!
+//! Every door hands over what it cut out of its stream as [`Submission`]s, each with its own key. Nothing
+//! behind this file ever infers a workspace.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::auth::usage::LastUse;
+use crate::auth::{Grant, Keys, StreamingKey};
+use crate::fault::Fault;
+use crate::journal::{Encoding, Entry, Facts, Journal, Refused, Source, Ticket};
+use crate::limits;
+
+/// One payload with the key it came with.
+#[derive(Clone, Copy, Debug)]
+pub struct Submission<'a> {
+    /// The key.
+    pub key: StreamingKey,
+    /// What kind of bytes the payload is.
+    pub encoding: Encoding,
+    /// The payload, without the key.
+    pub payload: &'a [u8],
+    /// Events, lines or messages in it, for counting.
+    pub events: u64,
+    /// The sender.
+    pub peer: SocketAddr,
+}
+
+/// How far a list of submissions got.
+#[derive(Debug)]
+pub struct Submitted {
+    /// The first so many were appended.
+    pub appended: usize,
+    /// Why the next one was not.
+    pub fault: Option<Fault>,
+}
+
+/// Keys and journal: what every door needs.
+#[derive(Debug)]
+pub struct Ingest {
+    keys: Arc<Keys>,
+    journal: Journal,
+}
+
+impl Ingest {
+    /// The path over these keys into this journal.
+    pub fn new(keys: Arc<Keys>, journal: Journal) -> Self {
+        Self { keys, journal }
+    }
+
+    /// The keys that are checked against.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The journal that is appended to.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Whether the key is known right now.
+    pub fn knows(&self, key: &StreamingKey) -> bool {
+        self.keys.load().lookup(key).is_some()
+    }
+
+    /// Takes what a protocol without acknowledgements delivered. Stops at the first submission whose key is
+    /// not known; what stood before it is appended, in one piece.
+    pub fn submit(&self, source: Source, submissions: &[Submission<'_>]) -> Submitted {
+        self.path(source, submissions, |entries| self.journal.append(entries)).1
+    }
+
+    /// Takes one payload and returns once it is durable.
+    pub async fn submit_durably(&self, source: Source, submission: Submission<'_>) -> Result<(), Fault> {
+        let deadline = tokio::time::Instant::now() + limits::ROOM_WAIT;
+        loop {
+            let room = self.journal.room();
+            let (ticket, submitted) = self.path(source, &[submission], |entries| self.journal.append_acked(entries));
+            match (ticket, submitted.fault) {
+                (Some(ticket), None) => return Ticket::await_commit(ticket).await,
+                (_, Some(Fault::Busy)) => {
+                    if tokio::time::timeout_at(deadline, room).await.is_err() {
+                        return Err(Fault::Busy);
+                    }
+                }
+                (_, fault) => return Err(fault.unwrap_or(Fault::Stopping)),
+            }
+        }
+    }
+
+    fn path<T>(
+        &self,
+        source: Source,
+        submissions: &[Submission<'_>],
+        append: impl FnOnce(&[Entry<'_>]) -> Result<T, Refused>,
+    ) -> (Option<T>, Submitted) {
+        let received_at_ns = now_ns();
+        let keyring = self.keys.load();
+
+        // Authenticate, and route by nothing but the key.
+        let mut grants: Vec<&Grant> = Vec::with_capacity(submissions.len());
+        let mut entries = Vec::with_capacity(submissions.len());
+        let mut fault = None;
+        let mut last: Option<(StreamingKey, &Grant)> = None;
+        for submission in submissions {
+            let grant = match last {
+                Some((key, grant)) if key == submission.key => grant,
+                _ => match keyring.lookup(&submission.key) {
+                    Some(grant) => grant,
+                    None => {
+                        fault = Some(Fault::Unauthorized);
+                        break;
+                    }
+                },
+            };
+            last = Some((submission.key, grant));
+            let facts = Facts {
+                workspace: grant.workspace,
+                key_id: grant.key_id,
+                source,
+                encoding: submission.encoding,
+                received_at_ns,
+                peer: submission.peer,
+            };
+            grants.push(grant);
+            entries.push(Entry::new(facts, submission.payload));
+        }
+        if entries.is_empty() {
+            return (None, Submitted { appended: 0, fault });
+        }
+
+        // Admit and append: the journal refuses what it has no room for, all of it.
+        let appended = match append(&entries) {
+            Ok(appended) => appended,
+            Err(refused) => {
+                if !matches!(refused, Refused::Busy) {
+                    count(submissions, &grants, |grant, frames, _| grant.usage.refused(frames));
+                }
+                let fault = Some(refused.into());
+                return (None, Submitted { appended: 0, fault });
+            }
+        };
+        let at = |submission: &Submission<'_>| LastUse {
+            at_ns: received_at_ns,
+            source,
+            peer: submission.peer,
+        };
+        count(submissions, &grants, |grant, frames, of| {
+            let events = of.iter().map(|s| s.events).sum();
+            let bytes = of.iter().map(|s| s.payload.len() as u64).sum();
+            if let Some(last) = of.last() {
+                grant.usage.accepted(frames, events, bytes, at(last));
+            }
+        });
+        let appended_count = entries.len();
+        (Some(appended), Submitted { appended: appended_count, fault })
+    }
+}
+
+/// Calls `each` for every run of submissions that share a grant: one count a run, not one a frame.
+fn count(
+    submissions: &[Submission<'_>],
+    grants: &[&Grant],
+    each: impl Fn(&Grant, u64, &[Submission<'_>]),
+) {
+    let mut from = 0;
+    for run in grants.chunk_by(|a, b| std::ptr::eq(*a, *b)) {
+        if let (Some(grant), Some(of)) = (run.first(), submissions.get(from..from + run.len())) {
+            each(grant, run.len() as u64, of);
+        }
+        from += run.len();
+    }
+}
+
+impl Ticket {
+    async fn await_commit(self) -> Result<(), Fault> {
+        self.await.map_err(|_| Fault::CommitFailed)
+    }
+}
+
+fn now_ns() -> u64 {
+    // A clock before 1970 gives 0: the time is a fact to keep, nothing is decided by it.
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,77 @@
+//! Every bound that is not a setting, with its reason, and how the bounds relate.
+//!
+//! The bounds that operators may move are settings (`control::config::settings`), each with its own range.
+
+use std::time::Duration;
+
+use crate::journal::format::{BLOCK_BYTES, HEADER_BYTES};
+
+/// How much a connection reads at a time. Larger reads mean fewer system calls and larger appends; past
+/// this the gain is gone and the bytes no longer fit the second-level cache.
+pub const READ_BYTES: usize = 256 << 10;
+
+/// A connection keeps what it read of an unfinished frame. Up to this it is copied back in front of the next
+/// read; above, the frame is read in place, so that a large frame is not copied again and again.
+pub const COPIED_REST_BYTES: usize = 64 << 10;
+
+const _: () = assert!(COPIED_REST_BYTES <= READ_BYTES / 2, "half of a read must remain for new bytes");
+
+/// The largest frame, and the default limit. From the protocol.
+pub const FRAME_BYTES: usize = 16 << 20;
+
+/// How long a connection may go without an authenticated frame, message or request.
+pub const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long an HTTP client may take to send the head of a request.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long an HTTP client may pause inside a body.
+pub const BODY_PAUSE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The head of an HTTP request: hyper's buffer for it, bytes. Room for a request line with a token and some
+/// dozens of headers; a connection that never sends a body never takes more.
+pub const HTTP_HEAD_BYTES: usize = 16 << 10;
+
+/// How long an HTTP request waits for room in the journal's queue before it is answered with 503. At disk
+/// speed the whole queue is committed within a tenth of this.
+pub const ROOM_WAIT: Duration = Duration::from_secs(1);
+
+/// What clients that are refused for want of room are told to wait, seconds.
+pub const RETRY_AFTER_SECS: u32 = 1;
+
+/// The largest UDP datagram: the 16-bit length of UDP over IPv4.
+pub const DATAGRAM_BYTES: usize = 65_535;
+
+/// The largest syslog message; what is longer is cut and marked. RFC 5425 asks for 8 KiB at least.
+pub const SYSLOG_MESSAGE_BYTES: usize = 64 << 10;
+
+/// Datagrams taken from a UDP socket before other tasks of the thread get their turn.
+pub const DATAGRAMS_PER_TURN: usize = 256;
+
+/// What UDP sockets ask the kernel to buffer: at 200,000 datagrams of 200 bytes a second (768 bytes each in
+/// the kernel's accounting) this rides out 50 ms in which the server is not scheduled.
+pub const UDP_RECEIVE_BUFFER_BYTES: usize = 8 << 20;
+
+/// Connections the kernel completes before the server accepts them: its own usual cap.
+pub const ACCEPT_BACKLOG: i32 = 4096;
+
+/// Pause after accept fails for want of file descriptors or memory.
+pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// A message that anybody can cause again and again is logged at most once in this time.
+pub const LOG_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a connection goes on reading what was on its way when the server began to drain.
+pub const DRAIN_READ: Duration = Duration::from_millis(500);
+
+/// How often the key file is looked at where the file system does not report changes.
+pub const KEY_FILE_POLL: Duration = Duration::from_secs(1);
+
+/// A key file that is being written changes several times in a row: read it once it was quiet this long.
+pub const KEY_FILE_SETTLE: Duration = Duration::from_millis(100);
+
+/// Bytes of a segment that are not payload when it holds a single record.
+pub const SEGMENT_OVERHEAD_BYTES: usize = BLOCK_BYTES + HEADER_BYTES + BLOCK_BYTES;
+
+/// The smallest segment: one record of the largest frame has to fit.
+pub const SEGMENT_BYTES_MIN: usize = (FRAME_BYTES + SEGMENT_OVERHEAD_BYTES).next_multiple_of(1 << 20);
