@@ -2,3 +2,8 @@
 //!
 //! Everything here reads what the network sent: offsets, lengths and counts are hostile until checked,
 //! and partial input is a value, not an error.
+
+pub mod batch;
+pub mod flatbuffer;
+#[cfg(test)]
+pub(crate) mod testing;
