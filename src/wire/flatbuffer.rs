@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_contains_itself_is_followed_only_as_deep_as_asked() {
+    fn offsets_are_unsigned_so_no_field_points_back_into_its_own_table() {
         let mut buf = table(&[Field::Table(&[4, 0, 0, 0])]);
         let root_at = u32::from_le_bytes(*buf.first_chunk().unwrap()) as usize;
         let offset_at = root_at + 4;

@@ -4,6 +4,7 @@
 //! and partial input is a value, not an error.
 
 pub mod batch;
+pub mod entries;
 pub mod flatbuffer;
 #[cfg(test)]
 pub(crate) mod testing;
