@@ -2,4 +2,10 @@
 //!
 //! Everything here reads what the network sent: offsets, lengths and counts are hostile until checked,
 //! and partial input is a value, not an error.
+
+pub mod batch;
+pub mod entries;
+pub mod flatbuffer;
 pub mod frame;
+#[cfg(test)]
+pub(crate) mod testing;
