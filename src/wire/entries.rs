@@ -11,11 +11,11 @@ mod span;
 
 use std::marker::PhantomData;
 
-pub use event::Event;
-pub use log::LogEntry;
-pub use metric::{Bucket, Histogram, MetricEntry};
+pub use event::{EVENT_TYPES, Event};
+pub use log::{LOG_LEVELS, LOG_TYPES, LogEntry};
+pub use metric::{Bucket, Histogram, METRIC_TYPES, MetricEntry, TEMPORALITIES};
 pub use snapshot::Snapshot;
-pub use span::Span;
+pub use span::{SPAN_KINDS, SPAN_STATUSES, Span};
 
 use crate::wire::flatbuffer::{Budget, FlatBufferError, Table, Tables};
 
