@@ -11,11 +11,11 @@ mod span;
 
 use std::marker::PhantomData;
 
-pub use event::Event;
-pub use log::LogEntry;
-pub use metric::{Bucket, Histogram, MetricEntry};
+pub use event::{EVENT_TYPES, Event};
+pub use log::{LOG_LEVELS, LOG_TYPES, LogEntry};
+pub use metric::{Bucket, Histogram, METRIC_TYPES, MetricEntry, TEMPORALITIES};
 pub use snapshot::Snapshot;
-pub use span::Span;
+pub use span::{SPAN_KINDS, SPAN_STATUSES, Span};
 
 use crate::wire::flatbuffer::{Budget, FlatBufferError, Table, Tables};
 
@@ -78,6 +78,17 @@ impl<'a, E: Entry<'a>> Iterator for Entries<'a, E> {
             self.tables = None;
         }
         Some(entry)
+    }
+}
+
+/// How many entries of any kind the `data` of a Batch holds; 1 where it holds none that can be found, since
+/// the payload as a whole is kept all the same.
+#[must_use]
+pub fn count(data: &[u8]) -> u64 {
+    let entries = Table::root(data, "data").and_then(|root| root.tables(0, "entries"));
+    match entries {
+        Ok(Some(entries)) => entries.len() as u64,
+        _ => 1,
     }
 }
 

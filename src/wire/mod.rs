@@ -7,5 +7,7 @@ pub mod batch;
 pub mod entries;
 pub mod flatbuffer;
 pub mod frame;
+pub mod json;
+pub mod json_lines;
 #[cfg(test)]
 pub(crate) mod testing;

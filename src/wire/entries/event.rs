@@ -3,6 +3,9 @@
 use super::{Entry, Fields};
 use crate::wire::flatbuffer::FlatBufferError;
 
+/// Names of the event types, from the wire's 1 on.
+pub const EVENT_TYPES: [&str; 6] = ["track", "identify", "group", "alias", "enrich", "context"];
+
 /// One event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event<'a> {

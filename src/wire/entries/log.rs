@@ -3,6 +3,22 @@
 use super::{Entry, Fields};
 use crate::wire::flatbuffer::FlatBufferError;
 
+/// Names of the log types, from the wire's 1 on.
+pub const LOG_TYPES: [&str; 2] = ["log", "enrich"];
+
+/// Names of the levels, from the wire's 0 on: RFC 5424 table 2, and trace.
+pub const LOG_LEVELS: [&str; 9] = [
+    "emergency",
+    "alert",
+    "critical",
+    "error",
+    "warning",
+    "notice",
+    "info",
+    "debug",
+    "trace",
+];
+
 /// One log entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogEntry<'a> {

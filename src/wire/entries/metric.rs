@@ -3,6 +3,12 @@
 use super::{Entry, Fields};
 use crate::wire::flatbuffer::FlatBufferError;
 
+/// Names of the metric types, from the wire's 1 on.
+pub const METRIC_TYPES: [&str; 3] = ["gauge", "counter", "histogram"];
+
+/// Names of the temporalities, from the wire's 0 on.
+pub const TEMPORALITIES: [&str; 3] = ["unspecified", "cumulative", "delta"];
+
 /// One measured value, or one histogram.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricEntry<'a> {

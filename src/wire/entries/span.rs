@@ -3,6 +3,19 @@
 use super::{Entry, Fields};
 use crate::wire::flatbuffer::FlatBufferError;
 
+/// Names of the kinds of span, from the wire's 0 on.
+pub const SPAN_KINDS: [&str; 6] = [
+    "unspecified",
+    "internal",
+    "server",
+    "client",
+    "producer",
+    "consumer",
+];
+
+/// Names of the states of a span, from the wire's 0 on.
+pub const SPAN_STATUSES: [&str; 3] = ["unset", "ok", "error"];
+
 /// One span of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span<'a> {

@@ -1,0 +1,196 @@
+//! One connection of a protocol without acknowledgements: read, hand over, keep the rest, close.
+//!
+//! Bytes are read into a buffer of the thread and handed to the protocol from there, so that a connection
+//! which waits holds no buffer, and whole frames are never copied. Only an unfinished frame is kept, in a
+//! buffer of the connection's own, which grows as bytes arrive and goes when the frame is complete.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::Instant;
+use tokio_util::io::poll_read_buf;
+
+use super::Door;
+use crate::fault::Fault;
+use crate::limits;
+
+thread_local! {
+    static READ: RefCell<Vec<u8>> = RefCell::new(vec![0; limits::READ_BYTES]);
+}
+
+/// A protocol over a byte stream.
+pub(super) trait Protocol {
+    /// Takes as much of `bytes` as is whole. Synchronous: nothing waits inside.
+    fn receive(&mut self, bytes: &[u8]) -> Progress;
+
+    /// Takes the rest at the end of the stream.
+    fn end(&mut self, rest: &[u8]) -> Progress;
+
+    /// Whether something authenticated came.
+    fn is_authenticated(&self) -> bool;
+
+    /// Whether the keys that were used are still good, after the keyring was replaced.
+    fn keys_still_good(&mut self) -> bool;
+}
+
+/// How far a protocol got with the bytes it was given.
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// Bytes that are done with.
+    pub consumed: usize,
+    /// What to do next.
+    pub next: Next,
+}
+
+/// What a connection does next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Read on.
+    Read,
+    /// The journal has no room: stop reading, which closes the sender's window, and offer the rest again.
+    AwaitRoom,
+    /// Close.
+    Close(Fault),
+}
+
+/// Why a connection ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The peer closed it.
+    ByPeer,
+    /// The peer, or the network, broke it.
+    Broken(io::Error),
+    /// The server drains.
+    Drained,
+    /// It was closed for a fault.
+    Closed(Fault),
+}
+
+enum Turn {
+    Progress(Next),
+    EndOfStream,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve<S: AsyncRead + Unpin>(mut stream: S, mut protocol: impl Protocol, door: &Door) -> Ended {
+    let mut rest = BytesMut::new();
+    let mut replacements = door.ingest.keys().replacements();
+    let mut drained = pin!(door.drain.cancelled());
+    let mut deadline = pin!(tokio::time::sleep(limits::AUTHENTICATION_TIMEOUT));
+    let mut drain_until: Option<Instant> = None;
+    loop {
+        let turn = poll_fn(|cx| poll_turn(Pin::new(&mut stream), &mut protocol, &mut rest, cx));
+        // Reading comes first: while bytes arrive, nothing else is even looked at but the drain's deadline.
+        let turn = tokio::select! {
+            biased;
+            turn = turn, if drain_until.is_none_or(|until| Instant::now() < until) => turn,
+            () = tokio::time::sleep(QUIET), if drain_until.is_some() => return Ended::Drained,
+            () = &mut drained, if drain_until.is_none() => {
+                drain_until = Some(Instant::now() + limits::DRAIN_READ);
+                continue;
+            }
+            Ok(()) = replacements.changed() => {
+                if !protocol.keys_still_good() {
+                    return Ended::Closed(Fault::Unauthorized);
+                }
+                continue;
+            }
+            () = &mut deadline, if !protocol.is_authenticated() => {
+                return Ended::Closed(Fault::TimedOut(limits::AUTHENTICATION_TIMEOUT.as_secs()));
+            }
+        };
+        let next = match turn {
+            Err(error) => return Ended::Broken(error),
+            Ok(Turn::Progress(next)) => next,
+            Ok(Turn::EndOfStream) => {
+                let ended = offer(&mut protocol, &mut rest, door, |protocol, rest| protocol.end(rest)).await;
+                return ended.unwrap_or(Ended::ByPeer);
+            }
+        };
+        match next {
+            Next::Read => {}
+            Next::Close(fault) => return Ended::Closed(fault),
+            Next::AwaitRoom => {
+                let ended = offer(&mut protocol, &mut rest, door, |protocol, rest| protocol.receive(rest)).await;
+                if let Some(ended) = ended {
+                    return ended;
+                }
+            }
+        }
+        if door.drain.is_cancelled() && drain_until.is_none() {
+            drain_until = Some(Instant::now() + limits::DRAIN_READ);
+        }
+    }
+}
+
+/// How long nothing may come before a draining connection counts as quiet.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// Offers the rest until the journal takes it. Nothing is read meanwhile.
+async fn offer<P: Protocol>(
+    protocol: &mut P,
+    rest: &mut BytesMut,
+    door: &Door,
+    take: impl Fn(&mut P, &[u8]) -> Progress,
+) -> Option<Ended> {
+    loop {
+        let room = door.ingest.journal().room();
+        let progress = take(protocol, rest);
+        rest.advance(progress.consumed);
+        match progress.next {
+            Next::Read => return None,
+            Next::Close(fault) => return Some(Ended::Closed(fault)),
+            Next::AwaitRoom => room.await,
+        }
+    }
+}
+
+/// Reads once and hands what came, behind the kept rest, to the protocol.
+fn poll_turn<S: AsyncRead>(
+    stream: Pin<&mut S>,
+    protocol: &mut impl Protocol,
+    rest: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Turn>> {
+    if rest.len() > limits::COPIED_REST_BYTES {
+        rest.reserve(limits::READ_BYTES);
+        if ready!(poll_read_buf(stream, cx, rest))? == 0 {
+            return Poll::Ready(Ok(Turn::EndOfStream));
+        }
+        let progress = protocol.receive(rest);
+        rest.advance(progress.consumed);
+        if rest.len() <= limits::COPIED_REST_BYTES {
+            // Give the large buffer back.
+            *rest = BytesMut::from(&rest[..]);
+        }
+        return Poll::Ready(Ok(Turn::Progress(progress.next)));
+    }
+    READ.with_borrow_mut(|buffer| {
+        let kept = rest.len();
+        let mut behind = ReadBuf::new(&mut buffer[kept..]);
+        ready!(stream.poll_read(cx, &mut behind))?;
+        let read = behind.filled().len();
+        if read == 0 {
+            return Poll::Ready(Ok(Turn::EndOfStream));
+        }
+        buffer[..kept].copy_from_slice(rest);
+        let bytes = &buffer[..kept + read];
+        let progress = protocol.receive(bytes);
+        let left = &bytes[progress.consumed..];
+        if left.is_empty() {
+            if kept > 0 {
+                *rest = BytesMut::new();
+            }
+        } else {
+            rest.clear();
+            rest.extend_from_slice(left);
+        }
+        Poll::Ready(Ok(Turn::Progress(progress.next)))
+    })
+}

@@ -1,0 +1,146 @@
+//! SDK frames over TCP: many frames a read, each authenticated and routed by its own key.
+//!
+//! The server never writes: a frame that is refused for its key or its form closes the connection, and a
+//! journal without room stops the reading.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use metrics::counter;
+use tokio::net::TcpStream;
+
+use super::connection::{self, Ended, Next, Progress, Protocol};
+use super::{Door, Slot};
+use crate::auth::StreamingKey;
+use crate::fault::Fault;
+use crate::ingest::{Ingest, Submission};
+use crate::journal::{Encoding, Source};
+use crate::wire::batch::Batch;
+use crate::wire::entries;
+use crate::wire::frame::{self, Frame};
+
+/// Keys of one connection that are watched for revocation while it is idle. A connection with more is
+/// watched for these; its frames are checked one by one in any case.
+const WATCHED_KEYS: usize = 16;
+
+/// Serves one connection.
+pub async fn serve(stream: TcpStream, peer: SocketAddr, _slot: Slot, door: Door) {
+    let frames = Frames {
+        ingest: Arc::clone(&door.ingest),
+        max_frame_bytes: door.max_frame_bytes,
+        peer,
+        keys: Vec::new(),
+    };
+    match connection::serve(stream, frames, &door).await {
+        Ended::ByPeer | Ended::Drained => {}
+        Ended::Broken(error) => tracing::debug!(%peer, %error, "TCP connection broken"),
+        Ended::Closed(fault) => refused(Source::Tcp, peer, &fault),
+    }
+}
+
+/// Counts and logs why a connection was closed.
+pub(super) fn refused(source: Source, peer: SocketAddr, fault: &Fault) {
+    counter!("tell_refused_total", "source" => source.as_str(), "reason" => fault.answer().code).increment(1);
+    tracing::debug!(%peer, source = source.as_str(), %fault, "connection closed");
+}
+
+#[derive(Debug)]
+struct Frames {
+    ingest: Arc<Ingest>,
+    max_frame_bytes: u32,
+    peer: SocketAddr,
+    /// Keys that authenticated a frame, the last one first.
+    keys: Vec<StreamingKey>,
+}
+
+impl Protocol for Frames {
+    fn receive(&mut self, bytes: &[u8]) -> Progress {
+        let (cut, mut fault) = self.cut(bytes);
+        let submitted = self.ingest.submit(Source::Tcp, &cut.submissions);
+        self.note_keys(&cut.submissions[..submitted.appended]);
+        let consumed = match submitted.appended {
+            0 => 0,
+            n => cut.ends[n - 1],
+        };
+        if submitted.fault.is_some() {
+            fault = submitted.fault;
+        }
+        let next = match fault {
+            None => Next::Read,
+            Some(Fault::Busy | Fault::Full) => Next::AwaitRoom,
+            Some(fault) => Next::Close(fault),
+        };
+        Progress { consumed, next }
+    }
+
+    fn end(&mut self, rest: &[u8]) -> Progress {
+        let progress = self.receive(rest);
+        if matches!(progress.next, Next::Read) && progress.consumed < rest.len() {
+            return Progress {
+                next: Next::Close(Fault::Truncated),
+                ..progress
+            };
+        }
+        progress
+    }
+
+    fn is_authenticated(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
+    fn keys_still_good(&mut self) -> bool {
+        let keyring = self.ingest.keys().load();
+        self.keys.iter().all(|key| keyring.lookup(key).is_some())
+    }
+}
+
+/// The whole frames of a read.
+struct Cut<'a> {
+    submissions: Vec<Submission<'a>>,
+    /// Where each frame ends.
+    ends: Vec<usize>,
+}
+
+impl Frames {
+    /// Cuts what is whole. A fault ends the cutting; the frames in front of it count.
+    fn cut<'a>(&self, bytes: &'a [u8]) -> (Cut<'a>, Option<Fault>) {
+        let mut cut = Cut {
+            submissions: Vec::new(),
+            ends: Vec::new(),
+        };
+        let mut at = 0;
+        loop {
+            let (payload, consumed) = match frame::next(&bytes[at..], self.max_frame_bytes) {
+                Frame::Complete { payload, consumed } => (payload, consumed),
+                Frame::Incomplete { .. } => return (cut, None),
+                Frame::Malformed(fault) => return (cut, Some(fault.into())),
+            };
+            let batch = match Batch::parse(payload) {
+                Ok(batch) => batch,
+                Err(error) => return (cut, Some(error.into())),
+            };
+            at += consumed;
+            cut.submissions.push(Submission {
+                key: batch.api_key,
+                encoding: Encoding::FlatBuffer {
+                    schema_type: batch.schema_type,
+                },
+                payload: batch.data,
+                events: entries::count(batch.data),
+                peer: self.peer,
+            });
+            cut.ends.push(at);
+        }
+    }
+
+    fn note_keys(&mut self, appended: &[Submission<'_>]) {
+        for submission in appended {
+            if self.keys.first() == Some(&submission.key) {
+                continue;
+            }
+            self.keys.retain(|key| *key != submission.key);
+            self.keys.truncate(WATCHED_KEYS - 1);
+            self.keys.insert(0, submission.key);
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! JSON as it comes from senders: one object at a time, bounded in depth, read without copying.
+//!
+//! The JSON engine is called in this file alone. What the members mean is left to the callers.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// How deep objects and arrays may nest. Readers downstream commonly stop at 128 and the tables add
+/// a level of their own; senders' data is rarely deeper than 10.
+pub const MAX_DEPTH: usize = 64;
+
+/// Why text is not one JSON object.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// Not UTF-8.
+    #[error("expected UTF-8 text")]
+    NotUtf8,
+    /// Something else than an object, or nothing.
+    #[error("expected a JSON object, found {0}")]
+    NotAnObject(&'static str),
+    /// Deeper than [`MAX_DEPTH`].
+    #[error("expected at most {MAX_DEPTH} levels of nesting")]
+    TooDeep,
+    /// Not JSON.
+    #[error("not valid JSON at column {column}: {fault}")]
+    Syntax {
+        /// 1-based, in bytes.
+        column: usize,
+        /// What is wrong there.
+        fault: String,
+    },
+}
+
+/// One member of an object: its name without escapes, and the text of its value.
+pub type Member<'a> = (Cow<'a, str>, &'a RawValue);
+
+/// Looks at `text` without parsing it: is it UTF-8, can it be an object, is it shallow enough?
+pub fn object(text: &[u8]) -> Result<&str, JsonError> {
+    let text = str::from_utf8(text).map_err(|_| JsonError::NotUtf8)?;
+    let text = text.trim_matches([' ', '\t', '\r', '\n']);
+    match text.as_bytes().first() {
+        Some(b'{') => {}
+        Some(b'[') => return Err(JsonError::NotAnObject("an array")),
+        Some(b'"') => return Err(JsonError::NotAnObject("a string")),
+        Some(b'-' | b'0'..=b'9') => return Err(JsonError::NotAnObject("a number")),
+        Some(_) => return Err(JsonError::NotAnObject("something else")),
+        None => return Err(JsonError::NotAnObject("nothing")),
+    }
+    if is_deeper_than(text.as_bytes(), MAX_DEPTH) {
+        return Err(JsonError::TooDeep);
+    }
+    Ok(text)
+}
+
+/// Parses the whole of `text` with `seed`.
+///
+/// The engine skips what the seed ignores without recursion, so depth costs no stack.
+#[inline]
+pub fn parse<'de, S: DeserializeSeed<'de>>(text: &'de str, seed: S) -> Result<S::Value, JsonError> {
+    let mut engine = serde_json::Deserializer::from_str(text);
+    seed.deserialize(&mut engine)
+        .and_then(|value| engine.end().map(|()| value))
+        .map_err(|error| syntax(&error))
+}
+
+#[cold]
+fn syntax(error: &serde_json::Error) -> JsonError {
+    let mut fault = error.to_string();
+    if let Some(position) = fault.rfind(" at line ") {
+        fault.truncate(position);
+    }
+    JsonError::Syntax {
+        column: error.column(),
+        fault,
+    }
+}
+
+/// Appends the members of the object in `text`, in order, to `members`.
+pub fn members<'a>(text: &'a [u8], members: &mut Vec<Member<'a>>) -> Result<(), JsonError> {
+    parse(object(text)?, Members(members))
+}
+
+/// Whether the whole of `text` is one JSON array. Parses it only if it starts like one.
+pub fn is_array(text: &[u8]) -> bool {
+    text.trim_ascii_start().first() == Some(&b'[')
+        && serde_json::from_slice::<IgnoredAny>(text).is_ok()
+}
+
+/// What a value is, with its content where a column could hold it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Scalar<'a> {
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Bool,
+    /// An integer from 0 to 2^64-1.
+    Unsigned(u64),
+    /// An integer from -2^63 to -1.
+    Negative(i64),
+    /// Any other number.
+    Float(f64),
+    /// Text, copied only if it has escapes.
+    Text(Cow<'a, str>),
+    /// An array.
+    Array,
+    /// An object.
+    Object,
+}
+
+impl Scalar<'_> {
+    /// What it is, with its article.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool => "a boolean",
+            Self::Unsigned(_) | Self::Negative(_) | Self::Float(_) => "a number",
+            Self::Text(_) => "a string",
+            Self::Array => "an array",
+            Self::Object => "an object",
+        }
+    }
+}
+
+/// What the value of a member is; `None` where the engine cannot read it, such as a lone surrogate.
+pub fn scalar(value: &RawValue) -> Option<Scalar<'_>> {
+    parse(value.get(), ReadScalar).ok()
+}
+
+/// Seed of a [`Scalar`].
+#[derive(Clone, Copy, Debug)]
+pub struct ReadScalar;
+
+impl<'de> DeserializeSeed<'de> for ReadScalar {
+    type Value = Scalar<'de>;
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, engine: D) -> Result<Self::Value, D::Error> {
+        engine.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ReadScalar {
+    type Value = Scalar<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Scalar::Null)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Scalar::Bool)
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Scalar::Unsigned(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(u64::try_from(value).map_or(Scalar::Negative(value), Scalar::Unsigned))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(Scalar::Float(value))
+    }
+
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Self::Value, E> {
+        Ok(Scalar::Text(Cow::Borrowed(value)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(Scalar::Text(Cow::Owned(value.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Scalar::Array)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Scalar::Object)
+    }
+}
+
+/// Seed of a member's name, copied only if it has escapes.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadName;
+
+impl<'de> DeserializeSeed<'de> for ReadName {
+    type Value = Cow<'de, str>;
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, engine: D) -> Result<Self::Value, D::Error> {
+        engine.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ReadName {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    #[inline]
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(name))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(name.to_owned()))
+    }
+}
+
+/// Seed that appends all members of an object to a list.
+struct Members<'m, 'a>(&'m mut Vec<Member<'a>>);
+
+impl<'de> DeserializeSeed<'de> for Members<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, engine: D) -> Result<(), D::Error> {
+        engine.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Members<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key_seed(ReadName)? {
+            self.0.push((name, map.next_value()?));
+        }
+        Ok(())
+    }
+}
+
+/// Whether brackets outside strings nest deeper than `limit`. The text need not be valid.
+fn is_deeper_than(text: &[u8], limit: usize) -> bool {
+    // `[` and `{` differ in one bit, and no other byte is `{` with that bit set. Few openers anywhere,
+    // also inside strings, settle almost every text in one pass that the compiler vectorizes.
+    let openers = text.iter().filter(|&&byte| byte | 0x20 == b'{').count();
+    if openers <= limit {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    for &byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > limit {
+                    return true;
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<Vec<(String, String)>, JsonError> {
+        let mut list = Vec::new();
+        members(text.as_bytes(), &mut list)?;
+        let owned = list
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.get().to_owned()));
+        Ok(owned.collect())
+    }
+
+    #[test]
+    fn members_keep_the_text_of_their_values() {
+        let text = r#" {"a":1.50,"b\n": [ 1e400 ] ,"a":12345678901234567890123,"s":"\ud800"} "#;
+        let expected = [
+            ("a", "1.50"),
+            ("b\n", "[ 1e400 ]"),
+            ("a", "12345678901234567890123"),
+            ("s", r#""\ud800""#),
+        ];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(read(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_no_object_is_named() {
+        for (text, found) in [
+            ("", "nothing"),
+            (" ", "nothing"),
+            ("[{}]", "an array"),
+            ("\"x\"", "a string"),
+            ("-1", "a number"),
+            ("null", "something else"),
+        ] {
+            assert_eq!(read(text), Err(JsonError::NotAnObject(found)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_syntax_error_gives_its_column_and_none_of_the_text() {
+        let error = read(r#"{"key":"secret" "x"}"#).unwrap_err().to_string();
+        assert_eq!(error, "not valid JSON at column 17: expected `,` or `}`");
+        assert!(read(r#"{"a":1} {"b":2}"#).is_err());
+        assert!(read("{\"a\":\"\0\"}").is_err());
+    }
+
+    #[test]
+    fn depth_is_counted_outside_strings_only() {
+        let nested = |depth: usize| {
+            format!(
+                "{{\"a\":{}{}}}",
+                "[".repeat(depth - 1),
+                "]".repeat(depth - 1)
+            )
+        };
+        assert!(read(&nested(64)).is_ok());
+        assert_eq!(read(&nested(65)), Err(JsonError::TooDeep));
+        assert_eq!(read(&"{\"a\":".repeat(10_000)), Err(JsonError::TooDeep));
+        let text = format!(r#"{{"a":"{}\"[["}}"#, "[{".repeat(500));
+        assert!(read(&text).is_ok());
+    }
+
+    #[test]
+    fn a_scalar_tells_what_a_value_is() {
+        let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
+        for (text, expected) in [
+            ("null", Some(Scalar::Null)),
+            ("true", Some(Scalar::Bool)),
+            ("18446744073709551615", Some(Scalar::Unsigned(u64::MAX))),
+            ("-1", Some(Scalar::Negative(-1))),
+            ("1.5", Some(Scalar::Float(1.5))),
+            ("1e400", None),
+            (r#""a\tb""#, Some(Scalar::Text("a\tb".into()))),
+            (r#""\ud800""#, None),
+            ("[[1],{}]", Some(Scalar::Array)),
+            (r#"{"a":{}}"#, Some(Scalar::Object)),
+        ] {
+            assert_eq!(scalar(&raw(text)), expected, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_never_panics(text in proptest::collection::vec(
+            prop_oneof![
+                proptest::sample::select(b"{}[]\",:\\ud8001e-.ntrue \n\0".to_vec()),
+                any::<u8>(),
+            ],
+            0..80,
+        )) {
+            let mut list = Vec::new();
+            if members(&text, &mut list).is_ok() {
+                for (_, value) in list {
+                    prop_assert!(serde_json::from_str::<IgnoredAny>(value.get()).is_ok());
+                }
+            }
+        }
+    }
+}
