@@ -38,8 +38,15 @@ pub enum Fault {
     #[error("the body is empty: expected {0}")]
     EmptyBody(&'static str),
     /// No line of the body is good.
-    #[error("all {0} lines were rejected; {1}")]
-    AllLinesRejected(u64, String),
+    #[error("all {lines} lines were rejected; line {first_line}: {first_error}")]
+    AllLinesRejected {
+        /// How many.
+        lines: u64,
+        /// Number of the first, from 1.
+        first_line: u64,
+        /// What is wrong with it.
+        first_error: String,
+    },
     /// The body is over the limit.
     #[error("the body is larger than {0} bytes; send less at a time")]
     BodyTooLarge(usize),
@@ -98,7 +105,7 @@ impl Fault {
             Self::SyslogFraming(_) => (400, "syslog_framing"),
             Self::SyslogKey => (401, "syslog_key"),
             Self::EmptyBody(_) => (400, "empty_body"),
-            Self::AllLinesRejected(..) => (400, "invalid_lines"),
+            Self::AllLinesRejected { .. } => (400, "invalid_lines"),
             Self::BodyTooLarge(_) => (413, "payload_too_large"),
             Self::MediaType(_) => (415, "unsupported_media_type"),
             Self::ContentEncoding => (415, "unsupported_encoding"),

@@ -28,9 +28,12 @@ pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an HTTP client may pause inside a body.
 pub const BODY_PAUSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The head of an HTTP request: hyper's buffer for it, bytes. Room for a request line with a token and some
-/// dozens of headers; a connection that never sends a body never takes more.
-pub const HTTP_HEAD_BYTES: usize = 16 << 10;
+/// hyper's read buffer, which grows to this while bytes arrive fast, and with it the longest head of a
+/// request.
+pub const HTTP_BUFFER_BYTES: usize = 64 << 10;
+
+/// The first allocation for a body that comes in pieces: an announced length is not trusted with more.
+pub const BODY_FIRST_BYTES: usize = 64 << 10;
 
 /// How long an HTTP request waits for room in the journal's queue before it is answered with 503. At disk
 /// speed the whole queue is committed within a tenth of this.
