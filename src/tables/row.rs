@@ -126,7 +126,7 @@ pub struct MetricRow<'a> {
     pub min: Option<f64>,
     /// Histogram: largest observation.
     pub max: Option<f64>,
-    /// Histogram: a JSON array of `{"upper_bound": 0.5, "count": 3}`.
+    /// Histogram: a JSON array of `{"upper_bound": 0.5, "count": 3}`; an infinite bound is null.
     pub buckets: Option<Cow<'a, str>>,
     /// The measuring service.
     pub service: Option<Cow<'a, str>>,

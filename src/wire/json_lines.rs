@@ -9,6 +9,7 @@ mod line;
 use bytes::Bytes;
 use memchr::memchr;
 
+pub(crate) use line::id_text;
 pub use line::{EventLine, IgnoreRest, LineFault, LogLine, Rest, event_line, log_line};
 
 use crate::wire::json;
