@@ -2,3 +2,5 @@
 //!
 //! Everything here reads what the network sent: offsets, lengths and counts are hostile until checked,
 //! and partial input is a value, not an error.
+
+pub mod syslog;
