@@ -5,6 +5,7 @@ use std::fmt;
 use crate::journal::Refused;
 use crate::wire::batch::BatchError;
 use crate::wire::frame::FrameFault;
+use crate::wire::syslog::{FramingError, KeyError};
 
 /// One variant per fault. The text tells the peer what is wrong and what would be right; it never holds
 /// anything the peer sent.
@@ -29,11 +30,14 @@ pub enum Fault {
     #[error("nothing came for {0} seconds")]
     TimedOut(u64),
     /// A syslog stream that cannot be followed.
-    #[error("{0}")]
-    SyslogFraming(&'static str),
-    /// A syslog message with a malformed key.
-    #[error("the key in the message is malformed")]
-    SyslogKey,
+    #[error(transparent)]
+    SyslogFraming(#[from] FramingError),
+    /// A syslog message with a malformed key, or with several.
+    #[error(transparent)]
+    SyslogKey(KeyError),
+    /// A syslog message without a key, on a connection that none came on before.
+    #[error("the message has no streaming key: put [tell@32473 key=\"<32 hex>\"] into its structured data, or the key and a space in front of it")]
+    SyslogNoKey,
     /// The body has nothing in it.
     #[error("the body is empty: expected {0}")]
     EmptyBody(&'static str),
@@ -103,7 +107,8 @@ impl Fault {
             Self::Truncated => (400, "truncated"),
             Self::TimedOut(_) => (408, "timeout"),
             Self::SyslogFraming(_) => (400, "syslog_framing"),
-            Self::SyslogKey => (401, "syslog_key"),
+            Self::SyslogKey(_) => (401, "invalid_key"),
+            Self::SyslogNoKey => (401, "no_key"),
             Self::EmptyBody(_) => (400, "empty_body"),
             Self::AllLinesRejected { .. } => (400, "invalid_lines"),
             Self::BodyTooLarge(_) => (413, "payload_too_large"),
@@ -124,6 +129,15 @@ impl Fault {
     /// Whether the same thing sent again later may well be accepted.
     pub const fn is_transient(&self) -> bool {
         self.answer().status == 503
+    }
+}
+
+impl From<KeyError> for Fault {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Unknown => Self::Unauthorized,
+            other => Self::SyslogKey(other),
+        }
     }
 }
 

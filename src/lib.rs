@@ -26,7 +26,11 @@
 pub mod auth;
 pub mod cli;
 pub mod control;
+pub mod fault;
+pub mod ingest;
 pub mod journal;
+pub mod limits;
+pub mod listen;
 pub mod server;
 pub mod tables;
 pub mod wire;

@@ -7,6 +7,7 @@ pub mod syslog_udp;
 pub mod tcp;
 
 mod connection;
+mod syslog;
 
 use std::future::Future;
 use std::io;

@@ -11,3 +11,4 @@ pub mod json;
 pub mod json_lines;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod syslog;

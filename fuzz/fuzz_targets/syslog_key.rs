@@ -1,0 +1,4 @@
+//! Finds and cuts the key of arbitrary syslog messages.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tell_server::wire::syslog::fuzz::fuzz_key(data));

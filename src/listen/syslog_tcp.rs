@@ -1,0 +1,120 @@
+//! Syslog over TCP: the first message with a key authenticates the connection, later ones may bring
+//! another. What has no key, or a bad one, closes the connection, since TCP syslog has no other answer.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+
+use super::connection::{self, Ended, Next, Progress, Protocol};
+use super::syslog::Gathered;
+use super::tcp::refused;
+use super::{Door, Slot};
+use crate::auth::StreamingKey;
+use crate::fault::Fault;
+use crate::ingest::Ingest;
+use crate::journal::Source;
+use crate::limits;
+use crate::wire::syslog::{Framer, Framing};
+
+thread_local! {
+    static GATHERED: RefCell<Gathered> = RefCell::default();
+}
+
+/// Serves one connection.
+pub async fn serve(stream: TcpStream, peer: SocketAddr, _slot: Slot, door: Door) {
+    let messages = Messages {
+        ingest: Arc::clone(&door.ingest),
+        framer: Framer::new(limits::SYSLOG_MESSAGE_BYTES),
+        peer,
+        key: None,
+    };
+    match connection::serve(stream, messages, &door).await {
+        Ended::ByPeer | Ended::Drained => {}
+        Ended::Broken(error) => tracing::debug!(%peer, %error, "syslog connection broken"),
+        Ended::Closed(fault) => refused(Source::SyslogTcp, peer, &fault),
+    }
+}
+
+#[derive(Debug)]
+struct Messages {
+    ingest: Arc<Ingest>,
+    framer: Framer,
+    peer: SocketAddr,
+    /// The key of the last message that brought one.
+    key: Option<StreamingKey>,
+}
+
+impl Protocol for Messages {
+    fn receive(&mut self, bytes: &[u8]) -> Progress {
+        self.take(bytes, Framer::next)
+    }
+
+    fn end(&mut self, rest: &[u8]) -> Progress {
+        self.take(rest, Framer::finish)
+    }
+
+    fn is_authenticated(&self) -> bool {
+        self.key.is_some()
+    }
+
+    fn keys_still_good(&mut self) -> bool {
+        self.key.is_none_or(|key| self.ingest.knows(&key))
+    }
+}
+
+impl Messages {
+    fn take(&mut self, bytes: &[u8], cut: for<'b> fn(&mut Framer, &'b [u8]) -> Framing<'b>) -> Progress {
+        GATHERED.with_borrow_mut(|gathered| {
+            gathered.clear();
+            // What the journal does not take is offered again, to a framer in the state of before.
+            let before = (self.framer.clone(), self.key);
+            let (consumed, fault) = self.gather(bytes, cut, gathered);
+            let submissions = gathered.submissions();
+            let submitted = self.ingest.submit(Source::SyslogTcp, &submissions);
+            match submitted.fault {
+                Some(Fault::Busy | Fault::Full) => {
+                    (self.framer, self.key) = before;
+                    Progress {
+                        consumed: 0,
+                        next: Next::AwaitRoom,
+                    }
+                }
+                submit_fault => Progress {
+                    consumed,
+                    next: submit_fault.or(fault).map_or(Next::Read, Next::Close),
+                },
+            }
+        })
+    }
+
+    /// Gathers what is whole. A fault ends the gathering; the messages in front of it count.
+    fn gather(
+        &mut self,
+        bytes: &[u8],
+        cut: for<'b> fn(&mut Framer, &'b [u8]) -> Framing<'b>,
+        gathered: &mut Gathered,
+    ) -> (usize, Option<Fault>) {
+        let keyring = self.ingest.keys().load();
+        let mut at = 0;
+        loop {
+            match cut(&mut self.framer, &bytes[at..]) {
+                Framing::Incomplete => return (at, None),
+                Framing::Skipped { consumed } => at += consumed,
+                Framing::Malformed(error) => return (at, Some(error.into())),
+                Framing::Message {
+                    bytes: message,
+                    truncated,
+                    consumed,
+                } => match gathered.add(message, truncated, self.peer, &keyring, self.key) {
+                    Ok(key) => {
+                        self.key = Some(key);
+                        at += consumed;
+                    }
+                    Err(fault) => return (at, Some(fault)),
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Keys in every form, and what is kept without them.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::wire::syslog::fuzz::{fuzz_framing, fuzz_key};
+
+const KEY: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f90";
+const OTHER: &str = "00000000000000000000000000000001";
+
+fn key(hex: &str) -> StreamingKey {
+    StreamingKey::parse_hex(hex.as_bytes()).unwrap()
+}
+
+/// Resolves with a keyring that knows only [`KEY`]: whether it was found, and what is kept.
+fn resolve(message: &str) -> Result<(bool, String), KeyError> {
+    let message = message.replace("KEY", KEY).replace("OTHER", OTHER);
+    let extracted = extract(message.as_bytes())?;
+    let (found, kept) = extracted.resolve(|found| (*found == key(KEY)).then_some(()))?;
+    let mut out = b"before".to_vec();
+    kept.append_to(&mut out);
+    let kept = String::from_utf8(out).unwrap();
+    Ok((found.is_some(), kept["before".len()..].to_owned()))
+}
+
+fn assert_cut(message: &str, kept: &str) {
+    assert_eq!(resolve(message), Ok((true, kept.to_owned())), "{message:?}");
+}
+
+fn assert_untouched(message: &str) {
+    let whole = message.replace("KEY", KEY).replace("OTHER", OTHER);
+    assert_eq!(resolve(message), Ok((false, whole)), "{message:?}");
+}
+
+#[test]
+fn a_prefix_before_pri_is_cut() {
+    assert_cut("KEY <34>1 - - - - - - m", "<34>1 - - - - - - m");
+    assert_cut("KEY  KEY <34>m", "<34>m");
+    assert_cut(
+        "A1B2C3D4E5F60718293A4B5C6D7E8F90 <34>Oct 11 22:14:15 h a: m",
+        "<34>Oct 11 22:14:15 h a: m",
+    );
+}
+
+#[test]
+fn a_parameter_of_the_tell_element_is_cut_with_what_it_leaves_empty() {
+    for (sd, kept) in [
+        (r#"[tell@32473 key="KEY"]"#, "-"),
+        (r#"[tell@1 key="KEY"][a x="1"]"#, r#"[a x="1"]"#),
+        (r#"[a x="1"][tell@1 key="KEY"]"#, r#"[a x="1"]"#),
+        (r#"[tell@1 key="KEY" x="1"]"#, r#"[tell@1 x="1"]"#),
+        (r#"[tell@1 x="1" key="KEY"]"#, r#"[tell@1 x="1"]"#),
+        (
+            r#"[tell@1 x="\"]" key="KEY" y="\\"]"#,
+            r#"[tell@1 x="\"]" y="\\"]"#,
+        ),
+        (r#"[tell@1  key = "KEY" ]"#, "-"),
+        (r#"[tell@1 key="KEY" key="KEY"]"#, "-"),
+    ] {
+        assert_cut(
+            &format!("<34>1 - h a - - {sd} m"),
+            &format!("<34>1 - h a - - {kept} m"),
+        );
+    }
+}
+
+#[test]
+fn a_key_as_the_name_of_an_element_is_cut_and_its_parameters_stay() {
+    assert_cut("<34>1 - - - - - [KEY@41058] m", "<34>1 - - - - - - m");
+    assert_cut(
+        r#"<34>1 - - - - - [KEY@41058 tag="x"] m"#,
+        r#"<34>1 - - - - - [tell@41058 tag="x"] m"#,
+    );
+}
+
+#[test]
+fn a_known_key_at_the_start_of_the_text_is_cut() {
+    for (message, kept) in [
+        ("<34>1 - - - - - - KEY m", "<34>1 - - - - - - m"),
+        (
+            "<34>1 - - - - - - \u{feff}KEY m",
+            "<34>1 - - - - - - \u{feff}m",
+        ),
+        (
+            r#"<34>1 - - - - - [a x="1"] KEY m"#,
+            r#"<34>1 - - - - - [a x="1"] m"#,
+        ),
+        (
+            "<34>Oct 11 22:14:15 h a[1]: KEY m",
+            "<34>Oct 11 22:14:15 h a[1]: m",
+        ),
+        ("<34>Oct 11 22:14:15 a: KEY m", "<34>Oct 11 22:14:15 a: m"),
+        ("<34>Oct 11 22:14:15 h KEY m", "<34>Oct 11 22:14:15 h m"),
+        (
+            "<34>Oct 11 22:14:15 h KEY a: m",
+            "<34>Oct 11 22:14:15 h a: m",
+        ),
+        ("<34>Oct 11 22:14:15 KEY m n", "<34>Oct 11 22:14:15 m n"),
+        ("<34>KEY m", "<34>m"),
+        ("KEY m", "m"),
+        ("KEY", ""),
+    ] {
+        assert_cut(message, kept);
+    }
+}
+
+#[test]
+fn a_checksum_at_the_start_of_the_text_stays() {
+    assert_untouched("<34>1 - - - - - - OTHER m");
+    assert_untouched("<34>Oct 11 22:14:15 h a: OTHER m");
+    assert_untouched("OTHER  file.txt");
+    assert_cut(
+        r#"<34>1 - - - - - [tell@1 key="KEY"] OTHER m"#,
+        &format!("<34>1 - - - - - - {OTHER} m"),
+    );
+}
+
+#[test]
+fn a_message_without_a_key_is_kept_whole() {
+    for message in [
+        "",
+        "<34>1 2026-01-02T03:04:05Z h a 1 ID - m",
+        r#"<34>1 - - - - - [a key="KEY"][tell key="KEY"][tell@x key="KEY"] m"#,
+        r#"<34>1 - - - - - - [tell@1 key="KEY"] m"#,
+        "<34>KEYs m",
+        "0KEY <34>m",
+        "<34>m KEY",
+    ] {
+        assert_untouched(message);
+    }
+}
+
+#[test]
+fn a_bad_explicit_key_refuses_the_message() {
+    for (message, error) in [
+        (r#"<34>1 - - - - - [tell@1 key=""] m"#, KeyError::Malformed),
+        (
+            r#"<34>1 - - - - - [tell@1 key="KEY0"] m"#,
+            KeyError::Malformed,
+        ),
+        (r#"<34>1 - - - - - [tell@1 key="KEY"#, KeyError::Malformed),
+        (
+            r#"<34>1 - - - - - [tell@1 key="\"KEY"] m"#,
+            KeyError::Malformed,
+        ),
+        (
+            r#"<34>1 - - - - - [tell@1 key="OTHER"] m"#,
+            KeyError::Unknown,
+        ),
+        ("OTHER <34>m", KeyError::Unknown),
+        ("OTHER KEY <34>m", KeyError::Conflicting),
+        (
+            r#"OTHER <34>1 - - - - - [tell@1 key="KEY"] m"#,
+            KeyError::Conflicting,
+        ),
+        (
+            r#"<34>1 - - - - - [OTHER@1][tell@1 key="KEY"] m"#,
+            KeyError::Conflicting,
+        ),
+    ] {
+        assert_eq!(resolve(message), Err(error), "{message:?}");
+        assert!(!error.to_string().contains(KEY));
+    }
+    let element = r#"[tell@1 key="KEY" x=""]"#;
+    let message = format!("<34>1 - - - - - {} m", element.repeat(MAX_CUTS + 1));
+    assert_eq!(resolve(&message), Err(KeyError::TooMany));
+}
+
+#[test]
+fn a_second_known_key_in_the_text_refuses_the_message() {
+    let message = format!("{KEY} <34>1 - - - - - - {OTHER} m");
+    let extracted = extract(message.as_bytes()).unwrap();
+    assert_eq!(extracted.explicit(), Some(key(KEY)));
+    assert_eq!(extracted.tentative(), Some(key(OTHER)));
+    assert_eq!(
+        extracted.resolve(|_| Some(())).unwrap_err(),
+        KeyError::Conflicting
+    );
+}
+
+#[test]
+fn all_forms_at_once_are_cut_when_they_agree() {
+    assert_cut(
+        r#"KEY <34>1 - - - - - [KEY@1 tag="x"][tell@1 key="KEY" y="2"] KEY m"#,
+        r#"<34>1 - - - - - [tell@1 tag="x"][tell@1 y="2"] m"#,
+    );
+}
+
+#[test]
+fn keys_in_malformed_structured_data_are_cut_all_the_same() {
+    for (sd, kept) in [
+        (r#"[a b][tell@1 key="KEY"]"#, "[a b]"),
+        (r#"[a b="1][tell@1 key="KEY"]"#, r#"[a b="1]"#),
+        (r#"[tell@1 key="KEY" x="cut"#, r#"[tell@1 x="cut"#),
+        (r#"[KEY@1 x="cut"#, r#"[tell@1 x="cut"#),
+    ] {
+        assert_cut(
+            &format!("<34>1 - - - - - {sd}"),
+            &format!("<34>1 - - - - - {kept}"),
+        );
+    }
+}
+
+#[test]
+fn a_key_that_the_text_repeats_is_masked() {
+    assert_cut(
+        "KEY <34>config: key=KEY, A1B2C3D4E5F60718293A4B5C6D7E8F90",
+        &format!("<34>config: key={0}, {0}", "*".repeat(KEY_HEX_LEN)),
+    );
+}
+
+#[test]
+fn debug_output_shows_neither_message_nor_key() {
+    let message = format!("{KEY} <34>secret");
+    let extracted = extract(message.as_bytes()).unwrap();
+    let shown = format!("{extracted:?}");
+    let (_, kept) = extracted.resolve(|_| Some(())).unwrap();
+    assert!(!(shown + &format!("{kept:?}")).contains("secret"));
+    assert!(!format!("{:?}", extract(message.as_bytes())).contains(KEY));
+}
+
+/// Messages made of the parts that matter.
+fn message() -> impl Strategy<Value = Vec<u8>> {
+    let part = prop_oneof![
+        4 => prop::sample::select(vec![
+            KEY, OTHER, "[", "]", "\"", " ", "\\", "=", "-", "<34>", "<34>1 - - - - - ",
+            "<34>Oct 11 22:14:15 h ", "a: ", "tell@1", "@1", " key=\"", "[tell@1 key=\"", "x=\"",
+            "\u{feff}", "1 ",
+        ]).prop_map(|part| part.as_bytes().to_vec()),
+        1 => vec(any::<u8>(), 0..6),
+    ];
+    vec(part, 0..14).prop_map(|parts| parts.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn what_is_kept_holds_no_key(message in message()) {
+        fuzz_key(&message);
+    }
+
+    #[test]
+    fn arbitrary_bytes_hold_the_invariants(data in vec(any::<u8>(), 0..120)) {
+        fuzz_key(&data);
+        fuzz_framing(&data);
+    }
+
+    #[test]
+    fn framed_parts_hold_the_invariants(mut data in vec(any::<u8>(), 2), stream in message()) {
+        data.extend_from_slice(&stream);
+        fuzz_framing(&data);
+    }
+}

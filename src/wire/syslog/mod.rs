@@ -1,0 +1,19 @@
+//! Syslog, RFC 3164 and RFC 5424: byte stream to messages, messages to a key and what is kept, and back.
+//!
+//! The way of a message: [`framing`] cuts it out of a TCP stream (a UDP datagram is one already), [`key`] finds
+//! its streaming key and cuts it out, [`pack`] puts what is kept into a journal payload. [`header`] and
+//! [`structured_data`] know where the parts of a message are; its fields are read only when rows are made
+//! ([`crate::tables::syslog`]).
+
+pub mod framing;
+pub mod header;
+pub mod key;
+pub mod pack;
+pub mod structured_data;
+
+#[doc(hidden)]
+pub mod fuzz;
+
+pub use framing::{Framer, Framing, FramingError};
+pub use key::{Extracted, Kept, KeyError, extract};
+pub use pack::{PackError, Packed, messages, push};
