@@ -12,7 +12,9 @@ use crate::wire::syslog::{FramingError, KeyError};
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// The key is missing, malformed or unknown. The same for all three, so that it tells nothing.
-    #[error("a valid streaming key is required: Authorization: Bearer <32 hex>, X-API-Key: <32 hex> or ?token=<32 hex>")]
+    #[error(
+        "a valid streaming key is required: Authorization: Bearer <32 hex>, X-API-Key: <32 hex> or ?token=<32 hex>"
+    )]
     Unauthorized,
     /// The Batch carries another key than the request.
     #[error("the batch carries another key than the request")]
@@ -36,7 +38,9 @@ pub enum Fault {
     #[error(transparent)]
     SyslogKey(KeyError),
     /// A syslog message without a key, on a connection that none came on before.
-    #[error("the message has no streaming key: put [tell@32473 key=\"<32 hex>\"] into its structured data, or the key and a space in front of it")]
+    #[error(
+        "the message has no streaming key: put [tell@32473 key=\"<32 hex>\"] into its structured data, or the key and a space in front of it"
+    )]
     SyslogNoKey,
     /// The body has nothing in it.
     #[error("the body is empty: expected {0}")]

@@ -68,15 +68,22 @@ impl Ingest {
     /// Takes what a protocol without acknowledgements delivered. Stops at the first submission whose key is
     /// not known; what stood before it is appended, in one piece.
     pub fn submit(&self, source: Source, submissions: &[Submission<'_>]) -> Submitted {
-        self.path(source, submissions, |entries| self.journal.append(entries)).1
+        self.path(source, submissions, |entries| self.journal.append(entries))
+            .1
     }
 
     /// Takes one payload and returns once it is durable.
-    pub async fn submit_durably(&self, source: Source, submission: Submission<'_>) -> Result<(), Fault> {
+    pub async fn submit_durably(
+        &self,
+        source: Source,
+        submission: Submission<'_>,
+    ) -> Result<(), Fault> {
         let deadline = tokio::time::Instant::now() + limits::ROOM_WAIT;
         loop {
             let room = self.journal.room();
-            let (ticket, submitted) = self.path(source, &[submission], |entries| self.journal.append_acked(entries));
+            let (ticket, submitted) = self.path(source, &[submission], |entries| {
+                self.journal.append_acked(entries)
+            });
             match (ticket, submitted.fault) {
                 (Some(ticket), None) => return Ticket::await_commit(ticket).await,
                 (_, Some(Fault::Busy)) => {
@@ -135,7 +142,9 @@ impl Ingest {
             Ok(appended) => appended,
             Err(refused) => {
                 if !matches!(refused, Refused::Busy) {
-                    count(submissions, &grants, |grant, frames, _| grant.usage.refused(frames));
+                    count(submissions, &grants, |grant, frames, _| {
+                        grant.usage.refused(frames)
+                    });
                 }
                 let fault = Some(refused.into());
                 return (None, Submitted { appended: 0, fault });
@@ -154,7 +163,13 @@ impl Ingest {
             }
         });
         let appended_count = entries.len();
-        (Some(appended), Submitted { appended: appended_count, fault })
+        (
+            Some(appended),
+            Submitted {
+                appended: appended_count,
+                fault,
+            },
+        )
     }
 }
 
@@ -183,5 +198,7 @@ fn now_ns() -> u64 {
     // A clock before 1970 gives 0: the time is a fact to keep, nothing is decided by it.
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+        .map_or(0, |since| {
+            u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+        })
 }

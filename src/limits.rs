@@ -14,7 +14,10 @@ pub const READ_BYTES: usize = 256 << 10;
 /// read; above, the frame is read in place, so that a large frame is not copied again and again.
 pub const COPIED_REST_BYTES: usize = 64 << 10;
 
-const _: () = assert!(COPIED_REST_BYTES <= READ_BYTES / 2, "half of a read must remain for new bytes");
+const _: () = assert!(
+    COPIED_REST_BYTES <= READ_BYTES / 2,
+    "half of a read must remain for new bytes"
+);
 
 /// The largest frame, and the default limit. From the protocol.
 pub const FRAME_BYTES: usize = 16 << 20;
@@ -67,14 +70,24 @@ pub const LOG_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a connection goes on reading what was on its way when the server began to drain.
 pub const DRAIN_READ: Duration = Duration::from_millis(500);
 
-/// How often the key file is looked at where the file system does not report changes.
-pub const KEY_FILE_POLL: Duration = Duration::from_secs(1);
+/// How often the key file is looked at, for changes that the file system does not report.
+pub const KEY_FILE_POLL: Duration = Duration::from_millis(300);
 
-/// A key file that is being written changes several times in a row: read it once it was quiet this long.
-pub const KEY_FILE_SETTLE: Duration = Duration::from_millis(100);
+/// A key file that was closed or renamed into place is read after this: editors do both in quick succession.
+pub const KEY_FILE_SETTLE: Duration = Duration::from_millis(50);
+
+/// A key file that changed without word that its writer is done is read when it was quiet this long, so that
+/// a file written in two halves a second apart is not read half.
+pub const KEY_FILE_QUIET: Duration = Duration::from_millis(1300);
+
+const _: () = assert!(
+    KEY_FILE_QUIET.as_millis() + 2 * KEY_FILE_POLL.as_millis() < 2000,
+    "good content is live within 2 s, also where nothing but the poll finds it"
+);
 
 /// Bytes of a segment that are not payload when it holds a single record.
 pub const SEGMENT_OVERHEAD_BYTES: usize = BLOCK_BYTES + HEADER_BYTES + BLOCK_BYTES;
 
 /// The smallest segment: one record of the largest frame has to fit.
-pub const SEGMENT_BYTES_MIN: usize = (FRAME_BYTES + SEGMENT_OVERHEAD_BYTES).next_multiple_of(1 << 20);
+pub const SEGMENT_BYTES_MIN: usize =
+    (FRAME_BYTES + SEGMENT_OVERHEAD_BYTES).next_multiple_of(1 << 20);

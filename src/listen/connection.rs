@@ -78,13 +78,18 @@ enum Turn {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve<S: AsyncRead + Unpin>(mut stream: S, mut protocol: impl Protocol, door: &Door) -> Ended {
+pub(super) async fn serve<S: AsyncRead + Unpin>(
+    mut stream: S,
+    mut protocol: impl Protocol,
+    door: &Door,
+) -> Ended {
     let mut rest = BytesMut::new();
     let mut replacements = door.ingest.keys().replacements();
     let mut drained = pin!(door.drain.cancelled());
     let mut deadline = pin!(tokio::time::sleep(limits::AUTHENTICATION_TIMEOUT));
     let mut drain_until: Option<Instant> = None;
     loop {
+        let unauthenticated = !protocol.is_authenticated();
         let turn = poll_fn(|cx| poll_turn(Pin::new(&mut stream), &mut protocol, &mut rest, cx));
         // Reading comes first: while bytes arrive, nothing else is even looked at but the drain's deadline.
         let turn = tokio::select! {
@@ -101,7 +106,7 @@ pub(super) async fn serve<S: AsyncRead + Unpin>(mut stream: S, mut protocol: imp
                 }
                 continue;
             }
-            () = &mut deadline, if !protocol.is_authenticated() => {
+            () = &mut deadline, if unauthenticated => {
                 return Ended::Closed(Fault::TimedOut(limits::AUTHENTICATION_TIMEOUT.as_secs()));
             }
         };
@@ -109,7 +114,10 @@ pub(super) async fn serve<S: AsyncRead + Unpin>(mut stream: S, mut protocol: imp
             Err(error) => return Ended::Broken(error),
             Ok(Turn::Progress(next)) => next,
             Ok(Turn::EndOfStream) => {
-                let ended = offer(&mut protocol, &mut rest, door, |protocol, rest| protocol.end(rest)).await;
+                let ended = offer(&mut protocol, &mut rest, door, |protocol, rest| {
+                    protocol.end(rest)
+                })
+                .await;
                 return ended.unwrap_or(Ended::ByPeer);
             }
         };
@@ -117,7 +125,10 @@ pub(super) async fn serve<S: AsyncRead + Unpin>(mut stream: S, mut protocol: imp
             Next::Read => {}
             Next::Close(fault) => return Ended::Closed(fault),
             Next::AwaitRoom => {
-                let ended = offer(&mut protocol, &mut rest, door, |protocol, rest| protocol.receive(rest)).await;
+                let ended = offer(&mut protocol, &mut rest, door, |protocol, rest| {
+                    protocol.receive(rest)
+                })
+                .await;
                 if let Some(ended) = ended {
                     return ended;
                 }

@@ -45,7 +45,11 @@ pub struct Door {
 
 /// Binds a TCP listener. An address of `[::]` takes IPv4 too.
 pub fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
@@ -59,7 +63,11 @@ pub fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Binds a UDP socket. An address of `[::]` takes IPv4 too.
 pub fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
@@ -84,8 +92,12 @@ impl Drop for Slot {
 }
 
 /// Accepts connections until the server drains, and spawns `serve` for each.
-pub async fn accept<F>(listener: TcpListener, door: Door, source: Source, serve: impl Fn(TcpStream, SocketAddr, Slot, Door) -> F)
-where
+pub async fn accept<F>(
+    listener: TcpListener,
+    door: Door,
+    source: Source,
+    serve: impl Fn(TcpStream, SocketAddr, Slot, Door) -> F,
+) where
     F: Future<Output = ()> + Send + 'static,
 {
     let mut full = LogGate::default();
@@ -114,13 +126,19 @@ where
         let Ok(permit) = Arc::clone(&door.connections).try_acquire_owned() else {
             counter!("tell_connections_refused_total", "source" => source.as_str()).increment(1);
             if full.open() {
-                tracing::warn!(source = source.as_str(), "max_connections is reached; closing new connections");
+                tracing::warn!(
+                    source = source.as_str(),
+                    "max_connections is reached; closing new connections"
+                );
             }
             continue;
         };
         counter!("tell_connections_total", "source" => source.as_str()).increment(1);
         gauge!("tell_connections_open", "source" => source.as_str()).increment(1.0);
-        let slot = Slot { _permit: permit, source };
+        let slot = Slot {
+            _permit: permit,
+            source,
+        };
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         door.tasks.spawn(serve(stream, peer, slot, door.clone()));
     }
@@ -139,7 +157,10 @@ impl LogGate {
     }
 
     fn open_at(&mut self, now: Instant, interval: Duration) -> bool {
-        if self.last.is_some_and(|last| now.duration_since(last) < interval) {
+        if self
+            .last
+            .is_some_and(|last| now.duration_since(last) < interval)
+        {
             return false;
         }
         self.last = Some(now);

@@ -79,6 +79,10 @@ impl Gathered {
 
     /// Messages in the groups from this one on.
     pub fn messages_from(&self, group: usize) -> u64 {
-        self.groups.iter().skip(group).map(|group| group.messages).sum()
+        self.groups
+            .iter()
+            .skip(group)
+            .map(|group| group.messages)
+            .sum()
     }
 }

@@ -65,7 +65,11 @@ impl Protocol for Messages {
 }
 
 impl Messages {
-    fn take(&mut self, bytes: &[u8], cut: for<'b> fn(&mut Framer, &'b [u8]) -> Framing<'b>) -> Progress {
+    fn take(
+        &mut self,
+        bytes: &[u8],
+        cut: for<'b> fn(&mut Framer, &'b [u8]) -> Framing<'b>,
+    ) -> Progress {
         GATHERED.with_borrow_mut(|gathered| {
             gathered.clear();
             // What the journal does not take is offered again, to a framer in the state of before.

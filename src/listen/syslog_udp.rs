@@ -80,7 +80,10 @@ impl Datagrams {
             match submitted.fault {
                 None => return,
                 Some(fault @ Fault::Unauthorized) => {
-                    drop_counted(self.gathered.messages_from(from) - self.gathered.messages_from(from + 1), &fault);
+                    drop_counted(
+                        self.gathered.messages_from(from) - self.gathered.messages_from(from + 1),
+                        &fault,
+                    );
                     from += 1;
                 }
                 Some(fault) => {
@@ -103,6 +106,9 @@ fn drop_counted(messages: u64, fault: &Fault) {
 
 /// Senders that share code with TCP end their datagrams with a newline or NUL.
 fn trim_trailer(datagram: &[u8]) -> &[u8] {
-    let end = datagram.iter().rposition(|b| !matches!(b, b'\n' | b'\r' | 0)).map_or(0, |last| last + 1);
+    let end = datagram
+        .iter()
+        .rposition(|b| !matches!(b, b'\n' | b'\r' | 0))
+        .map_or(0, |last| last + 1);
     &datagram[..end]
 }

@@ -40,7 +40,8 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, _slot: Slot, door: Door)
 
 /// Counts and logs why a connection was closed.
 pub(super) fn refused(source: Source, peer: SocketAddr, fault: &Fault) {
-    counter!("tell_refused_total", "source" => source.as_str(), "reason" => fault.answer().code).increment(1);
+    counter!("tell_refused_total", "source" => source.as_str(), "reason" => fault.answer().code)
+        .increment(1);
     tracing::debug!(%peer, source = source.as_str(), %fault, "connection closed");
 }
 

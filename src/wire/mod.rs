@@ -9,6 +9,6 @@ pub mod flatbuffer;
 pub mod frame;
 pub mod json;
 pub mod json_lines;
+pub mod syslog;
 #[cfg(test)]
 pub(crate) mod testing;
-pub mod syslog;

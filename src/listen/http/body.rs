@@ -20,7 +20,10 @@ pub(super) enum Coding {
 /// Reads a `Content-Encoding` header. Several codings, one over the other, are refused: no client needs
 /// them, and each layer multiplies what a small body can grow to.
 pub(super) fn coding(value: Option<&[u8]>) -> Result<Coding, Fault> {
-    match value.map(|v| v.trim_ascii().to_ascii_lowercase()).as_deref() {
+    match value
+        .map(|v| v.trim_ascii().to_ascii_lowercase())
+        .as_deref()
+    {
         None | Some(b"" | b"identity") => Ok(Coding::Identity),
         Some(b"gzip" | b"x-gzip") => Ok(Coding::Gzip),
         Some(_) => Err(Fault::ContentEncoding),
@@ -43,7 +46,8 @@ pub(super) async fn read(mut body: Incoming, max_bytes: usize) -> Result<Bytes, 
     if body.is_end_stream() {
         return Ok(first);
     }
-    let mut whole = BytesMut::with_capacity(announced.min(limits::BODY_FIRST_BYTES).max(first.len()));
+    let mut whole =
+        BytesMut::with_capacity(announced.min(limits::BODY_FIRST_BYTES).max(first.len()));
     whole.extend_from_slice(&first);
     while let Some(piece) = piece(&mut body).await? {
         if whole.len() + piece.len() > max_bytes {
@@ -77,7 +81,8 @@ pub(super) fn decode(coding: Coding, body: Bytes, max_bytes: usize) -> Result<By
     match coding {
         Coding::Identity => Ok(body),
         Coding::Gzip => {
-            let mut out = Vec::with_capacity(body.len().saturating_mul(4).min(limits::BODY_FIRST_BYTES));
+            let mut out =
+                Vec::with_capacity(body.len().saturating_mul(4).min(limits::BODY_FIRST_BYTES));
             MultiGzDecoder::new(&body[..])
                 .take(max_bytes as u64 + 1)
                 .read_to_end(&mut out)
@@ -108,8 +113,14 @@ mod tests {
     #[test]
     fn gzip_is_inflated_up_to_the_limit_and_no_further() {
         let body = gzip(&[b'x'; 1000]);
-        assert_eq!(decode(Coding::Gzip, body.clone(), 1000).unwrap().len(), 1000);
-        assert!(matches!(decode(Coding::Gzip, body, 999), Err(Fault::BodyTooLarge(999))));
+        assert_eq!(
+            decode(Coding::Gzip, body.clone(), 1000).unwrap().len(),
+            1000
+        );
+        assert!(matches!(
+            decode(Coding::Gzip, body, 999),
+            Err(Fault::BodyTooLarge(999))
+        ));
         assert!(matches!(
             decode(Coding::Gzip, Bytes::from_static(b"no gzip"), 10),
             Err(Fault::Compression("gzip"))

@@ -31,7 +31,7 @@ fn token(query: &str) -> Option<StreamingKey> {
     let value = query
         .split('&')
         .filter_map(|pair| pair.split_once('='))
-        .find_map(|(name, value)| (percent_decode(name) == b"token"[..]).then_some(value))?;
+        .find_map(|(name, value)| (*percent_decode(name) == *b"token").then_some(value))?;
     StreamingKey::parse_hex(&percent_decode(value))
 }
 
@@ -60,7 +60,11 @@ fn percent_decode(text: &str) -> Cow<'_, [u8]> {
 }
 
 fn hex_byte(digits: &[u8; 2]) -> Option<u8> {
-    data_encoding::HEXLOWER_PERMISSIVE.decode(digits).ok()?.first().copied()
+    data_encoding::HEXLOWER_PERMISSIVE
+        .decode(digits)
+        .ok()?
+        .first()
+        .copied()
 }
 
 #[cfg(test)]
@@ -80,8 +84,17 @@ mod tests {
     #[test]
     fn a_key_is_found_in_all_three_places() {
         let found = Some(HEX.to_owned());
-        assert_eq!(key_of("/", &[("authorization", &format!("Bearer {HEX}"))]), found);
-        assert_eq!(key_of("/", &[("Authorization", &format!("bearer  {}", HEX.to_uppercase()))]), found);
+        assert_eq!(
+            key_of("/", &[("authorization", &format!("Bearer {HEX}"))]),
+            found
+        );
+        assert_eq!(
+            key_of(
+                "/",
+                &[("Authorization", &format!("bearer  {}", HEX.to_uppercase()))]
+            ),
+            found
+        );
         assert_eq!(key_of("/", &[("X-API-Key", HEX)]), found);
         assert_eq!(key_of(&format!("/?token={HEX}"), &[]), found);
         assert_eq!(key_of(&format!("/?a=b&token={HEX}&c"), &[]), found);
@@ -92,11 +105,18 @@ mod tests {
     fn anything_else_is_no_key() {
         assert_eq!(key_of("/", &[]), None);
         assert_eq!(key_of("/", &[("authorization", HEX)]), None);
-        assert_eq!(key_of("/", &[("authorization", &format!("Basic {HEX}"))]), None);
+        assert_eq!(
+            key_of("/", &[("authorization", &format!("Basic {HEX}"))]),
+            None
+        );
         assert_eq!(key_of("/?token=%", &[]), None);
         assert_eq!(key_of("/?token=%6", &[]), None);
         assert_eq!(key_of(&format!("/?tokens={HEX}"), &[]), None);
         let with_bad_header = [("authorization", "Bearer x"), ("x-api-key", HEX)];
-        assert_eq!(key_of("/", &with_bad_header), None, "the first place decides");
+        assert_eq!(
+            key_of("/", &with_bad_header),
+            None,
+            "the first place decides"
+        );
     }
 }

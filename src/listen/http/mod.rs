@@ -34,7 +34,8 @@ use crate::wire::entries;
 use crate::wire::json_lines::{self, LineKind};
 
 const JSON_LINES: &str = "JSON lines (application/x-ndjson, application/json or text/plain)";
-const FLATBUFFER: &str = "a Batch FlatBuffer (application/x-flatbuffers or application/octet-stream)";
+const FLATBUFFER: &str =
+    "a Batch FlatBuffer (application/x-flatbuffers or application/octet-stream)";
 
 /// What an endpoint takes.
 #[derive(Clone, Copy, Debug)]
@@ -91,7 +92,12 @@ fn lock(last_key: &LastKey) -> std::sync::MutexGuard<'_, Option<StreamingKey>> {
     last_key.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn answer(request: Request<Incoming>, peer: SocketAddr, door: &Door, last_key: &LastKey) -> Response<Full<Bytes>> {
+async fn answer(
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    door: &Door,
+    last_key: &LastKey,
+) -> Response<Full<Bytes>> {
     let request_id = respond::RequestId::next();
     let endpoint = match route(request.method(), request.uri().path()) {
         Ok(Some(endpoint)) => endpoint,
@@ -146,8 +152,16 @@ async fn take(
         return Err(Fault::Unauthorized);
     }
     *lock(last_key) = Some(key);
-    check_media_type(endpoint, request.headers().get(CONTENT_TYPE).map(|v| v.as_bytes()))?;
-    let coding = body::coding(request.headers().get(CONTENT_ENCODING).map(|v| v.as_bytes()))?;
+    check_media_type(
+        endpoint,
+        request.headers().get(CONTENT_TYPE).map(|v| v.as_bytes()),
+    )?;
+    let coding = body::coding(
+        request
+            .headers()
+            .get(CONTENT_ENCODING)
+            .map(|v| v.as_bytes()),
+    )?;
     let body = body::read(request.into_body(), door.max_body_bytes).await?;
     let body = body::decode(coding, body, door.max_body_bytes)?;
     match endpoint {
@@ -157,7 +171,13 @@ async fn take(
     }
 }
 
-async fn take_lines(kind: LineKind, body: &Bytes, key: StreamingKey, peer: SocketAddr, door: &Door) -> Result<Taken, Fault> {
+async fn take_lines(
+    kind: LineKind,
+    body: &Bytes,
+    key: StreamingKey,
+    peer: SocketAddr,
+    door: &Door,
+) -> Result<Taken, Fault> {
     let checked = json_lines::check(kind, body);
     if checked.accepted == 0 {
         return Err(match checked.errors.into_iter().next() {
@@ -187,7 +207,12 @@ async fn take_lines(kind: LineKind, body: &Bytes, key: StreamingKey, peer: Socke
     })
 }
 
-async fn take_batch(body: &Bytes, key: StreamingKey, peer: SocketAddr, door: &Door) -> Result<Taken, Fault> {
+async fn take_batch(
+    body: &Bytes,
+    key: StreamingKey,
+    peer: SocketAddr,
+    door: &Door,
+) -> Result<Taken, Fault> {
     if body.is_empty() {
         return Err(Fault::EmptyBody(FLATBUFFER));
     }
@@ -219,10 +244,18 @@ fn check_media_type(endpoint: Endpoint, value: Option<&[u8]>) -> Result<(), Faul
         value[..end].trim_ascii()
     });
     let is_one_of = |accepted: &[&str]| {
-        essence.is_some_and(|essence| accepted.iter().any(|a| essence.eq_ignore_ascii_case(a.as_bytes())))
+        essence.is_some_and(|essence| {
+            accepted
+                .iter()
+                .any(|a| essence.eq_ignore_ascii_case(a.as_bytes()))
+        })
     };
     match endpoint {
-        Endpoint::Ingest if is_one_of(&["application/x-flatbuffers", "application/octet-stream"]) => Ok(()),
+        Endpoint::Ingest
+            if is_one_of(&["application/x-flatbuffers", "application/octet-stream"]) =>
+        {
+            Ok(())
+        }
         Endpoint::Ingest => Err(Fault::MediaType(FLATBUFFER)),
         // Lines are judged one by one, so a missing type or that of `curl --data-binary` does no harm.
         Endpoint::Events | Endpoint::Logs

@@ -27,7 +27,8 @@ impl RequestId {
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        static PROCESS: LazyLock<u32> = LazyLock::new(|| getrandom::u32().unwrap_or_else(|_| std::process::id()));
+        static PROCESS: LazyLock<u32> =
+            LazyLock::new(|| getrandom::u32().unwrap_or_else(|_| std::process::id()));
         write!(f, "{:08x}-{:x}", *PROCESS, self.0)
     }
 }
@@ -54,13 +55,20 @@ struct Refusal<'a> {
 }
 
 pub(super) fn health(method: &Method) -> Response<Full<Bytes>> {
-    let body = if method == Method::HEAD { "" } else { "{\"status\":\"ok\"}" };
+    let body = if method == Method::HEAD {
+        ""
+    } else {
+        "{\"status\":\"ok\"}"
+    };
     json(StatusCode::OK, body.into())
 }
 
 pub(super) fn taken(taken: &Taken, request_id: &RequestId) -> Response<Full<Bytes>> {
     if taken.rejected == 0 {
-        let body = format!("{{\"accepted\":{},\"request_id\":\"{request_id}\"}}", taken.accepted);
+        let body = format!(
+            "{{\"accepted\":{},\"request_id\":\"{request_id}\"}}",
+            taken.accepted
+        );
         return json(StatusCode::ACCEPTED, body.into());
     }
     let body = RejectedLines {
