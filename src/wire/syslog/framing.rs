@@ -238,6 +238,13 @@ impl Framer {
     }
 }
 
+/// The message of a UDP datagram (RFC 5426): all of it but a trailer, which some senders add here too.
+pub fn datagram_message(datagram: &[u8]) -> &[u8] {
+    let is_last = |b: &u8| !is_trailer(*b) && *b != b'\r';
+    let len = datagram.iter().rposition(is_last).map_or(0, |at| at + 1);
+    &datagram[..len]
+}
+
 enum Start {
     Undecided,
     Line,

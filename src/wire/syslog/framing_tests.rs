@@ -155,6 +155,14 @@ fn a_stream_that_ends_in_a_line_delivers_it_and_one_that_ends_in_a_count_does_no
 }
 
 #[test]
+fn a_datagram_is_one_message_without_its_trailer() {
+    for datagram in ["<1>a\nb", "<1>a\nb\n", "<1>a\nb\0", "<1>a\nb\r\n\0"] {
+        assert_eq!(datagram_message(datagram.as_bytes()), b"<1>a\nb");
+    }
+    assert_eq!(datagram_message(b"\n\0"), b"");
+}
+
+#[test]
 fn a_slow_line_is_searched_once() {
     let mut framer = Framer::new(1000);
     let mut buf = b"<1>".to_vec();

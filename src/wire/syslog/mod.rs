@@ -14,6 +14,6 @@ pub mod structured_data;
 #[doc(hidden)]
 pub mod fuzz;
 
-pub use framing::{Framer, Framing, FramingError};
+pub use framing::{Framer, Framing, FramingError, datagram_message};
 pub use key::{Extracted, Kept, KeyError, extract};
 pub use pack::{PackError, Packed, messages, push};
