@@ -301,7 +301,7 @@ pub mod fuzz {
             .first_chunk()
             .map_or(0, |first| u64::from_le_bytes(*first));
         let mut packed = Vec::new();
-        pack::push(&mut packed, data.len() % 2 == 0, |out| {
+        pack::push(&mut packed, data.len().is_multiple_of(2), |out| {
             out.extend_from_slice(data);
         });
         for payload in [&packed, data] {

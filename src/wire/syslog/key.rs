@@ -17,16 +17,11 @@
 use std::fmt;
 use std::ops::Range;
 
-use memchr::memchr2;
-
+use super::cut::{Cut, Cuts, Kept, Put};
 use super::header::{BOM, Header, Layout, Rfc3164};
 use super::structured_data::{Cursor, Step};
 use crate::auth::StreamingKey;
 use crate::auth::key::KEY_HEX_LEN;
-
-/// Places that may have to be cut in one message: a prefix, two in structured data, one in the text. A message
-/// with more is refused.
-const MAX_CUTS: usize = 4;
 
 /// Why the key of a message is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,13 +46,6 @@ pub struct Extracted<'m> {
     explicit: Option<StreamingKey>,
     tentative: Option<(StreamingKey, Cut)>,
     cuts: Cuts,
-}
-
-/// A message without its key. Its `Debug` does not show the message.
-pub struct Kept<'m> {
-    message: &'m [u8],
-    cuts: Cuts,
-    key: Option<StreamingKey>,
 }
 
 /// Finds the key of a message. Costs one look at its header where there is none.
@@ -168,7 +156,7 @@ impl<'m> Extracted<'m> {
             // No structured data where it is required: all is text.
             _ => return Ok(Some(start)),
         }
-        let cuts_before = self.cuts.len;
+        let cuts_before = self.cuts.len();
         let (mut well_formed, mut all_cut) = (true, true);
         while cursor.peek() == Some(b'[') {
             match self.cut_element(&mut cursor)? {
@@ -191,7 +179,7 @@ impl<'m> Extracted<'m> {
         }
         let end = cursor.at();
         if all_cut {
-            self.cuts.len = cuts_before;
+            self.cuts.truncate(cuts_before);
             self.cuts.push(Cut {
                 range: start..end,
                 put: Put::NilValue,
@@ -202,7 +190,7 @@ impl<'m> Extracted<'m> {
 
     fn cut_element(&mut self, cursor: &mut Cursor<'m>) -> Result<Element, KeyError> {
         let start = cursor.at();
-        let cuts_before = self.cuts.len;
+        let cuts_before = self.cuts.len();
         let id = cursor.enter().unwrap_or_default();
         let carries = match carries_key(id) {
             Some(Carries::Parameter) => true,
@@ -243,10 +231,10 @@ impl<'m> Extracted<'m> {
                 Step::End => break,
             }
         }
-        if self.cuts.len == cuts_before || kept > 0 {
+        if self.cuts.len() == cuts_before || kept > 0 {
             return Ok(Element::Kept);
         }
-        self.cuts.len = cuts_before;
+        self.cuts.truncate(cuts_before);
         self.cuts.push(Cut::remove(start..cursor.at()))?;
         Ok(Element::Cut)
     }
@@ -285,41 +273,12 @@ impl<'m> Extracted<'m> {
     }
 }
 
-impl Kept<'_> {
-    /// Appends what is kept to `out`, in one pass over the message.
-    pub fn append_to(&self, out: &mut Vec<u8>) {
-        let written = out.len();
-        let mut at = 0;
-        for cut in self.cuts.as_slice() {
-            out.extend_from_slice(self.message.get(at..cut.range.start).unwrap_or_default());
-            out.extend_from_slice(cut.put.as_bytes());
-            at = cut.range.end;
-        }
-        out.extend_from_slice(self.message.get(at..).unwrap_or_default());
-        if let Some(key) = &self.key {
-            mask(&mut out[written..], key);
-        }
-    }
-
-    /// Nothing is kept: the message was a key alone.
-    pub fn is_empty(&self) -> bool {
-        let cut: usize = self.cuts.as_slice().iter().map(|cut| cut.range.len()).sum();
-        cut == self.message.len()
-    }
-}
-
 impl fmt::Debug for Extracted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Extracted")
             .field("explicit", &self.explicit)
             .field("tentative", &self.tentative())
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Kept<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kept").finish_non_exhaustive()
     }
 }
 
@@ -356,79 +315,6 @@ fn key_word(message: &[u8], at: usize) -> Option<(StreamingKey, usize)> {
     let key = StreamingKey::parse_hex(hex)?;
     let spaces = rest.iter().take_while(|&&b| b == b' ').count();
     Some((key, at + KEY_HEX_LEN + spaces))
-}
-
-/// Overwrites the key wherever it is written out in hex, in either case.
-fn mask(text: &mut [u8], key: &StreamingKey) {
-    let hex = key.reveal();
-    let Some(&first) = hex.as_bytes().first() else {
-        return;
-    };
-    let mut at = 0;
-    while let Some(found) = memchr2(first, first.to_ascii_uppercase(), &text[at..]) {
-        at += found;
-        match text.get_mut(at..at + KEY_HEX_LEN) {
-            Some(word) if word.eq_ignore_ascii_case(hex.as_bytes()) => word.fill(b'*'),
-            _ => {}
-        }
-        at += 1;
-    }
-}
-
-/// One place to be cut, and what is put there.
-#[derive(Clone, Default)]
-struct Cut {
-    range: Range<usize>,
-    put: Put,
-}
-
-impl Cut {
-    const fn remove(range: Range<usize>) -> Self {
-        Self {
-            range,
-            put: Put::Nothing,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Default)]
-enum Put {
-    #[default]
-    Nothing,
-    /// For STRUCTURED-DATA of which nothing is left.
-    NilValue,
-    /// For a key that was the name of an SD-ID.
-    Tell,
-}
-
-impl Put {
-    const fn as_bytes(self) -> &'static [u8] {
-        match self {
-            Self::Nothing => b"",
-            Self::NilValue => b"-",
-            Self::Tell => b"tell",
-        }
-    }
-}
-
-/// Cuts in order of their place, in a bounded space of their own.
-#[derive(Default)]
-struct Cuts {
-    places: [Cut; MAX_CUTS],
-    len: usize,
-}
-
-impl Cuts {
-    fn push(&mut self, cut: Cut) -> Result<(), KeyError> {
-        let place = self.places.get_mut(self.len).ok_or(KeyError::TooMany)?;
-        *place = cut;
-        self.len += 1;
-        Ok(())
-    }
-
-    fn as_slice(&self) -> &[Cut] {
-        &self.places[..self.len]
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::wire::syslog::cut::MAX_CUTS;
 use crate::wire::syslog::fuzz::{fuzz_framing, fuzz_key};
 
 const KEY: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f90";

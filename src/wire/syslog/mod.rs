@@ -5,6 +5,7 @@
 //! [`structured_data`] know where the parts of a message are; its fields are read only when rows are made
 //! ([`crate::tables::syslog`]).
 
+mod cut;
 pub mod framing;
 pub mod header;
 pub mod key;
@@ -14,6 +15,7 @@ pub mod structured_data;
 #[doc(hidden)]
 pub mod fuzz;
 
+pub use cut::Kept;
 pub use framing::{Framer, Framing, FramingError, datagram_message};
-pub use key::{Extracted, Kept, KeyError, extract};
+pub use key::{Extracted, KeyError, extract};
 pub use pack::{PackError, Packed, messages, push};
