@@ -4,16 +4,22 @@
 //! [`Config`] before any command runs, so that all commands mean the same files.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
+use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use tracing::subscriber::SetGlobalDefaultError;
 
 use crate::control::config::{Config, Faults};
+use crate::journal::recovery::OpenError;
+use crate::server::ServeError;
 
+pub mod apikeys;
+mod export;
 mod flags;
 pub mod serve;
+mod storage;
 
 use flags::{FileFlags, ServeFlags};
 
@@ -55,6 +61,10 @@ enum Command {
     /// Start the server (also without a command)
     #[command(after_help = AFTER_HELP)]
     Serve(ServeFlags),
+    /// Manage the streaming keys of the key file
+    Apikeys(apikeys::Apikeys),
+    Export(export::Export),
+    Storage(storage::Storage),
 }
 
 /// Why a command ended without having done what it was asked for.
@@ -67,8 +77,28 @@ pub enum Error {
     #[error("cannot start the log: {0}")]
     Logging(SetGlobalDefaultError),
     /// The server could not start, or did not end well.
-    #[error("{0}")]
-    Serve(io::Error),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// There is no journal to read.
+    #[error("{0} holds no journal; name the data directory of the server with --data-dir")]
+    NoJournal(PathBuf),
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Journal(#[from] OpenError),
+    /// Standard output does not take what is printed.
+    #[error("cannot write to standard output: {0}")]
+    Output(io::Error),
+    /// The file system does not tell how much room there is.
+    #[error("cannot tell how much room the disk has: {0}")]
+    Space(io::Error),
+    /// `tell apikeys` said itself what is wrong, and with which exit code.
+    #[error("")]
+    Apikeys(u8),
+}
+
+/// A remark on standard error, where what is asked for goes to standard output.
+fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "note: {text}");
 }
 
 impl Error {
@@ -77,7 +107,13 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => 2,
-            Self::Logging(_) | Self::Serve(_) => 1,
+            Self::Apikeys(code) => *code,
+            Self::Logging(_)
+            | Self::Serve(_)
+            | Self::NoJournal(_)
+            | Self::Journal(_)
+            | Self::Output(_)
+            | Self::Space(_) => 1,
         }
     }
 }
@@ -121,6 +157,9 @@ impl Cli {
                 flags.extend(serve.0);
                 serve::run(&Config::load(flags, environment)?)
             }
+            Command::Apikeys(apikeys) => apikeys::main(apikeys, &Config::load(flags, environment)?.files()),
+            Command::Export(export) => export.run(&Config::load(flags, environment)?),
+            Command::Storage(storage) => storage.run(&Config::load(flags, environment)?),
         }
     }
 }
@@ -136,7 +175,7 @@ mod tests {
     fn flags_of(cli: &Cli) -> Vec<(&str, &str)> {
         let serve = match &cli.command {
             Some(Command::Serve(serve)) => serve,
-            None => &cli.serve,
+            _ => &cli.serve,
         };
         let all = cli.files.0.iter().chain(&serve.0);
         all.map(|(setting, text)| (setting.key, text.to_str().unwrap()))

@@ -12,5 +12,5 @@ use crate::server;
 /// What kept the server from starting or from ending well.
 pub fn run(config: &Config) -> Result<(), Error> {
     logging::start(config.log_format, config.log_level).map_err(Error::Logging)?;
-    server::run(config).map_err(Error::Serve)
+    Ok(server::run(config)?)
 }

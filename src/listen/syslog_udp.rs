@@ -11,6 +11,7 @@ use super::{Door, LogGate};
 use crate::fault::Fault;
 use crate::journal::Source;
 use crate::limits;
+use crate::wire::syslog::datagram_message;
 
 /// Receives until the server drains, then takes what the socket still holds.
 pub async fn serve(socket: UdpSocket, door: Door) {
@@ -52,7 +53,7 @@ impl Datagrams {
             };
             received += 1;
             let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-            let message = trim_trailer(&self.buffer[..len]);
+            let message = datagram_message(&self.buffer[..len]);
             if message.is_empty() {
                 continue;
             }
@@ -102,13 +103,4 @@ impl Datagrams {
 fn drop_counted(messages: u64, fault: &Fault) {
     counter!("tell_refused_total", "source" => Source::SyslogUdp.as_str(), "reason" => fault.answer().code)
         .increment(messages);
-}
-
-/// Senders that share code with TCP end their datagrams with a newline or NUL.
-fn trim_trailer(datagram: &[u8]) -> &[u8] {
-    let end = datagram
-        .iter()
-        .rposition(|b| !matches!(b, b'\n' | b'\r' | 0))
-        .map_or(0, |last| last + 1);
-    &datagram[..end]
 }

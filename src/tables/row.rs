@@ -39,6 +39,21 @@ pub enum Row<'a> {
     Rejected(RejectedRow<'a>),
 }
 
+impl Row<'_> {
+    /// The table that the row belongs to.
+    #[must_use]
+    pub const fn table(&self) -> Table {
+        match self {
+            Self::Event(_) => Table::Events,
+            Self::Log(_) => Table::Logs,
+            Self::Metric(_) => Table::Metrics,
+            Self::Span(_) => Table::Spans,
+            Self::Snapshot(_) => Table::Snapshots,
+            Self::Rejected(_) => Table::Rejected,
+        }
+    }
+}
+
 /// Nanoseconds since 1970-01-01T00:00:00Z; the tables show milliseconds except in metrics and spans.
 pub type TimeNs = i64;
 

@@ -1,0 +1,116 @@
+//! `tell storage`: what the journal holds, for whom, and how much room is left.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{Error, export};
+use crate::auth::Workspace;
+use crate::control::config::{Config, JournalLimit, show_size};
+use crate::journal::read::{self, Found};
+use crate::journal::storage::Storage as _;
+
+/// Show segments, bytes and records per workspace, and what is left
+#[derive(Debug, Args)]
+pub struct Storage {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Report {
+    /// Journal segment files.
+    segments: usize,
+    /// Disk that they take, with the space reserved ahead, bytes.
+    disk_bytes: u64,
+    /// What may be added before ingest pushes back, bytes.
+    left_bytes: u64,
+    /// Records in all.
+    records: u64,
+    /// Places that hold neither a record nor nothing.
+    damaged: u64,
+    /// By workspace, in the order of their numbers.
+    workspaces: Vec<OfWorkspace>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct OfWorkspace {
+    workspace: String,
+    records: u64,
+    /// Records with their headers, bytes.
+    bytes: u64,
+}
+
+impl Storage {
+    /// Prints the report to standard output.
+    pub fn run(&self, config: &Config) -> Result<(), Error> {
+        let report = report(config)?;
+        let mut out = io::stdout().lock();
+        let printed = if self.json {
+            serde_json::to_writer(&mut out, &report).map_err(io::Error::from).and_then(|()| writeln!(out))
+        } else {
+            print(&mut out, &report)
+        };
+        printed.map_err(Error::Output)
+    }
+}
+
+fn report(config: &Config) -> Result<Report, Error> {
+    let disk = export::open(config)?;
+    let segments = read::segments(&disk)?;
+    let disk_bytes = segments.iter().map(|s| s.disk_bytes).sum();
+    let left_bytes = match config.journal_limit {
+        JournalLimit::Bytes(limit) => limit.saturating_sub(disk_bytes),
+        JournalLimit::Auto => {
+            let space = disk.space().map_err(Error::Space)?;
+            space.available.saturating_sub(space.total / 10)
+        }
+    };
+    let mut workspaces: BTreeMap<Workspace, OfWorkspace> = BTreeMap::new();
+    let (mut records, mut damaged) = (0, 0);
+    read::for_each(&disk, |found| {
+        match found {
+            Found::Record(record) => {
+                records += 1;
+                let of = workspaces.entry(record.facts.workspace).or_default();
+                of.records += 1;
+                of.bytes += read::disk_bytes(&record);
+            }
+            Found::DamagedPayload(_) | Found::DamagedBytes { .. } => damaged += 1,
+        }
+        true
+    })?;
+    Ok(Report {
+        segments: segments.len(),
+        disk_bytes,
+        left_bytes,
+        records,
+        damaged,
+        workspaces: workspaces
+            .into_iter()
+            .map(|(workspace, of)| OfWorkspace {
+                workspace: format!("{workspace:?}"),
+                ..of
+            })
+            .collect(),
+    })
+}
+
+fn print(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    writeln!(out, "segments  {}", report.segments)?;
+    writeln!(out, "on disk   {}", show_size(report.disk_bytes))?;
+    writeln!(out, "left      {}", show_size(report.left_bytes))?;
+    writeln!(out, "records   {}", report.records)?;
+    writeln!(out, "damaged   {}", report.damaged)?;
+    if !report.workspaces.is_empty() {
+        writeln!(out, "\n{:<16}{:>16}{:>16}", "WORKSPACE", "RECORDS", "BYTES")?;
+    }
+    for of in &report.workspaces {
+        writeln!(out, "{:<16}{:>16}{:>16}", of.workspace, of.records, of.bytes)?;
+    }
+    Ok(())
+}
