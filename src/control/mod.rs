@@ -6,6 +6,9 @@
 use std::path::PathBuf;
 
 pub mod atomic_file;
+pub mod key_file;
+mod key_lines;
+pub mod key_name;
 pub mod timestamp;
 
 /// The files that the server and every command mean by the same settings.
