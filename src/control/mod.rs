@@ -6,9 +6,11 @@
 use std::path::PathBuf;
 
 pub mod atomic_file;
+pub mod key_edit;
 pub mod key_file;
 mod key_lines;
 pub mod key_name;
+pub mod key_selector;
 pub mod timestamp;
 
 /// The files that the server and every command mean by the same settings.
