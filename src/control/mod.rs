@@ -12,6 +12,7 @@ mod key_lines;
 pub mod key_name;
 pub mod key_selector;
 pub mod timestamp;
+pub mod usage;
 
 /// The files that the server and every command mean by the same settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
