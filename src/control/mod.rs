@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 pub mod atomic_file;
+pub mod audit;
 pub mod key_edit;
 pub mod key_file;
 mod key_lines;
