@@ -24,6 +24,7 @@
 //! - [`server`]: builds the parts from a [`control::config::Config`], starts them, drains them.
 
 pub mod auth;
+pub mod cli;
 pub mod control;
 pub mod journal;
 pub mod tables;
