@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::control::config::{Config, JournalLimit, Listen};
 use crate::control::atomic_file;
+use crate::control::config::{Config, JournalLimit, Listen};
 use crate::control::first_start;
 use crate::control::key_file::KeyFileError;
 use crate::control::key_reload::KeyReload;
@@ -39,7 +39,9 @@ pub enum ServeError {
         error: io::Error,
     },
     /// Another server has it.
-    #[error("data directory {0} is in use by another tell server; stop that one or choose another with --data-dir")]
+    #[error(
+        "data directory {0} is in use by another tell server; stop that one or choose another with --data-dir"
+    )]
     InUse(PathBuf),
     /// The key file is broken or unreadable.
     #[error(transparent)]
@@ -70,7 +72,9 @@ pub enum ServeError {
     #[error("the journal stopped: {0}; what was acknowledged is safe, a restart recovers it")]
     JournalFailed(Arc<str>),
     /// The drain took too long.
-    #[error("not drained within shutdown_timeout ({0:?}): {1} connections were cut, {2} bytes were not committed")]
+    #[error(
+        "not drained within shutdown_timeout ({0:?}): {1} connections were cut, {2} bytes were not committed"
+    )]
     Deadline(Duration, usize, u64),
 }
 
@@ -80,7 +84,12 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
     first_start::create_keys(config)?;
     let keys = KeyReload::start(&config.keys)?;
     let directory = config.data_dir.join(JOURNAL_DIRECTORY);
-    let disk = Arc::new(Disk::create(&directory).map_err(|error| ServeError::DataDirectory { path: directory, error })?);
+    let disk = Arc::new(
+        Disk::create(&directory).map_err(|error| ServeError::DataDirectory {
+            path: directory,
+            error,
+        })?,
+    );
     let options = Options {
         segment_bytes: config.segment_size,
         limit: match config.journal_limit {
@@ -169,12 +178,17 @@ async fn serve(config: &Config, journal: &Journal, mut keys: KeyReload) -> Resul
     tokio::spawn(exit_at_second_signal(terminate, interrupt));
     door.drain.cancel();
     door.tasks.close();
-    let drained = tokio::time::timeout_at(Instant::now() + config.shutdown_timeout, door.tasks.wait()).await;
+    let drained =
+        tokio::time::timeout_at(Instant::now() + config.shutdown_timeout, door.tasks.wait()).await;
     match (failed, drained) {
         (Some(reason), _) => Err(ServeError::JournalFailed(reason)),
         (None, Err(_)) => {
             let status = journal.status();
-            Err(ServeError::Deadline(config.shutdown_timeout, door.tasks.len(), status.queued_bytes))
+            Err(ServeError::Deadline(
+                config.shutdown_timeout,
+                door.tasks.len(),
+                status.queued_bytes,
+            ))
         }
         (None, Ok(())) => Ok(()),
     }
@@ -190,9 +204,15 @@ struct Listening {
 
 fn listen(config: &Config, door: &Door) -> Result<Listening, ServeError> {
     let off = || "off".to_owned();
-    let bind_tcp = |what, address: Listen| {
-        let Some(address) = address else { return Ok(None) };
-        let fail = |error| ServeError::Listen { what, address, error };
+    let bind_tcp = |what, address: Listen| -> Result<_, ServeError> {
+        let Some(address) = address else {
+            return Ok(None);
+        };
+        let fail = |error| ServeError::Listen {
+            what,
+            address,
+            error,
+        };
         let listener = listen::bind_tcp(address).map_err(fail)?;
         let bound = listener.local_addr().map_err(fail)?.to_string();
         Ok(Some((listener, bound)))
@@ -205,15 +225,30 @@ fn listen(config: &Config, door: &Door) -> Result<Listening, ServeError> {
     };
     if let Some((listener, bound)) = bind_tcp("SDK frames (tcp)", config.tcp)? {
         listening.tcp = bound;
-        door.tasks.spawn(listen::accept(listener, door.clone(), Source::Tcp, tcp::serve));
+        door.tasks.spawn(listen::accept(
+            listener,
+            door.clone(),
+            Source::Tcp,
+            tcp::serve,
+        ));
     }
     if let Some((listener, bound)) = bind_tcp("HTTP (http)", config.http)? {
         listening.http = bound;
-        door.tasks.spawn(listen::accept(listener, door.clone(), Source::Http, http::serve));
+        door.tasks.spawn(listen::accept(
+            listener,
+            door.clone(),
+            Source::Http,
+            http::serve,
+        ));
     }
     if let Some((listener, bound)) = bind_tcp("syslog over TCP (syslog_tcp)", config.syslog_tcp)? {
         listening.syslog_tcp = bound;
-        door.tasks.spawn(listen::accept(listener, door.clone(), Source::SyslogTcp, syslog_tcp::serve));
+        door.tasks.spawn(listen::accept(
+            listener,
+            door.clone(),
+            Source::SyslogTcp,
+            syslog_tcp::serve,
+        ));
     }
     if let Some(address) = config.syslog_udp {
         let fail = |error| ServeError::Listen {
@@ -252,6 +287,10 @@ fn close(journal: &Journal, deadline: Duration) -> Result<(), ServeError> {
             Ok(())
         }
         Ok(Err(_)) => Err(ServeError::JournalFailed("the last commit failed".into())),
-        Err(_) => Err(ServeError::Deadline(deadline, 0, journal.status().queued_bytes)),
+        Err(_) => Err(ServeError::Deadline(
+            deadline,
+            0,
+            journal.status().queued_bytes,
+        )),
     }
 }

@@ -45,7 +45,9 @@ enum Format {
 }
 
 pub(super) fn workspace(text: &str) -> Result<Workspace, String> {
-    Workspace::parse(text).ok_or_else(|| "expected an integer from 1 to 4294967295, with or without ws- in front".to_owned())
+    Workspace::parse(text).ok_or_else(|| {
+        "expected an integer from 1 to 4294967295, with or without ws- in front".to_owned()
+    })
 }
 
 impl From<TableName> for Table {
@@ -106,8 +108,9 @@ impl Export {
                     aside.rejected += 1;
                     if table == Table::Rejected {
                         let row = Row::Rejected(RejectedRow {
-                            reason: "damaged on disk: the checksum of the payload does not match".to_owned(),
-                            schema: decode::schema_name(record.facts.encoding),
+                            reason: "damaged on disk: the checksum of the payload does not match"
+                                .to_owned(),
+                            schema: decode::schema_name(record.facts.encoding).into(),
                             payload: record.payload,
                         });
                         json::write_row(&mut lines, &record.facts, &row);
@@ -125,7 +128,10 @@ impl Export {
             }
             written.is_ok()
         })?;
-        written.and_then(|()| out.write_all(&lines)).and_then(|()| out.flush()).map_err(Error::Output)?;
+        written
+            .and_then(|()| out.write_all(&lines))
+            .and_then(|()| out.flush())
+            .map_err(Error::Output)?;
         Ok(aside)
     }
 }

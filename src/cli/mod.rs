@@ -157,7 +157,9 @@ impl Cli {
                 flags.extend(serve.0);
                 serve::run(&Config::load(flags, environment)?)
             }
-            Command::Apikeys(apikeys) => apikeys::main(apikeys, &Config::load(flags, environment)?.files()),
+            Command::Apikeys(apikeys) => {
+                apikeys::main(apikeys, &Config::load(flags, environment)?.files())
+            }
             Command::Export(export) => export.run(&Config::load(flags, environment)?),
             Command::Storage(storage) => storage.run(&Config::load(flags, environment)?),
         }

@@ -51,7 +51,9 @@ impl Storage {
         let report = report(config)?;
         let mut out = io::stdout().lock();
         let printed = if self.json {
-            serde_json::to_writer(&mut out, &report).map_err(io::Error::from).and_then(|()| writeln!(out))
+            serde_json::to_writer(&mut out, &report)
+                .map_err(io::Error::from)
+                .and_then(|()| writeln!(out))
         } else {
             print(&mut out, &report)
         };
@@ -110,7 +112,11 @@ fn print(out: &mut impl Write, report: &Report) -> io::Result<()> {
         writeln!(out, "\n{:<16}{:>16}{:>16}", "WORKSPACE", "RECORDS", "BYTES")?;
     }
     for of in &report.workspaces {
-        writeln!(out, "{:<16}{:>16}{:>16}", of.workspace, of.records, of.bytes)?;
+        writeln!(
+            out,
+            "{:<16}{:>16}{:>16}",
+            of.workspace, of.records, of.bytes
+        )?;
     }
     Ok(())
 }

@@ -1,10 +1,13 @@
 //! The first start: a key file where there is none, and word of it on the terminal.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::audit::{Action, AuditEntry, AuditLog};
 use super::config::Config;
 use super::key_edit::{self, EditError};
+use crate::auth::StreamingKey;
+use crate::cli::apikeys::curl_line;
 
 /// Why there is no key file to start with.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +15,9 @@ pub enum FirstStartError {
     /// It could not be created.
     #[error(transparent)]
     Create(EditError),
+    /// Its creation could not be noted.
+    #[error("cannot write the audit log: {0}")]
+    Audit(io::Error),
 }
 
 /// Creates the key file if it does not exist. Its key is printed, this once, to the terminal and not to the
@@ -26,30 +32,50 @@ pub fn create_keys(config: &Config) -> Result<(), FirstStartError> {
         Err(EditError::Exists { .. }) => return Ok(()),
         Err(error) => return Err(FirstStartError::Create(error)),
     };
+    let created = AuditEntry {
+        actor: "server",
+        action: Action::KeyCreated,
+        key_id: Some(key.id()),
+        name: Some(key_edit::DEFAULT_KEY_NAME),
+        workspace: Some(key_edit::DEFAULT_WORKSPACE),
+        details: None,
+    };
+    AuditLog::open(&config.data_dir)
+        .and_then(|log| log.append(&[created]))
+        .map_err(FirstStartError::Audit)?;
     tracing::info!(keys = %config.keys.display(), key_id = %key.id(), "key file created");
     // Whoever closed stdout finds the key in the file.
-    let _ = welcome(&mut io::stdout().lock(), config, &key.reveal());
+    let _ = welcome(&mut io::stdout().lock(), config, &key);
     Ok(())
 }
 
-fn welcome(out: &mut impl Write, config: &Config, key: &str) -> io::Result<()> {
-    writeln!(out, "First start: created {} with one key for workspace 1.", config.keys.display())?;
-    writeln!(out, "This is shown once:\n\n  {key}\n")?;
+fn welcome(out: &mut impl Write, config: &Config, key: &StreamingKey) -> io::Result<()> {
+    writeln!(
+        out,
+        "First start: created {} with one key for workspace 1.\nThis is shown once:\n\n  {}\n",
+        config.keys.display(),
+        key.reveal()
+    )?;
     if let Some(address) = config.http.filter(|address| address.port() != 0) {
         let host = SocketAddr::new(
             match address.ip() {
-                ip if ip.is_unspecified() && ip.is_ipv4() => std::net::Ipv4Addr::LOCALHOST.into(),
-                ip if ip.is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
+                ip if ip.is_unspecified() && ip.is_ipv4() => Ipv4Addr::LOCALHOST.into(),
+                ip if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
                 ip => ip,
             },
             address.port(),
         );
-        writeln!(out, "Send a first event:\n")?;
+        let data_dir = config.data_dir.display().to_string();
         writeln!(
             out,
-            "  curl http://{host}/v1/events -H 'Authorization: Bearer {key}' \\\n    -d '{{\"type\":\"track\",\"event\":\"First Event\",\"device_id\":\"550e8400-e29b-41d4-a716-446655440000\"}}'\n"
+            "Send a first event:\n\n  {}\n",
+            curl_line(&host.to_string(), key)
         )?;
-        writeln!(out, "Read it back:\n\n  tell export --workspace 1 --data-dir {}\n", shell_word(&config.data_dir.display().to_string()))?;
+        writeln!(
+            out,
+            "Read it back:\n\n  tell export --workspace 1 --data-dir {}\n",
+            shell_word(&data_dir)
+        )?;
     }
     out.flush()
 }

@@ -132,7 +132,10 @@ fn watcher(path: &Path, signals: Sender<Signal>) -> Option<RecommendedWatcher> {
         };
         // Of the key file itself we know when it is whole. Anything else in the directory may be a symlink
         // that was turned: whole as well, if it concerns us at all.
-        let ours = event.paths.iter().any(|p| p.file_name() == names.as_deref());
+        let ours = event
+            .paths
+            .iter()
+            .any(|p| p.file_name() == names.as_deref());
         let _ = signals.send(if ours { signal } else { Signal::Complete });
     });
     match watcher {
@@ -158,7 +161,9 @@ impl Watching {
         self.watch_directories();
         let mut pending: Option<Pending> = None;
         loop {
-            let wait = pending.as_ref().map_or(limits::KEY_FILE_POLL, |p| p.due().min(limits::KEY_FILE_POLL));
+            let wait = pending.as_ref().map_or(limits::KEY_FILE_POLL, |p| {
+                p.due().min(limits::KEY_FILE_POLL)
+            });
             let signal = match signals.recv_timeout(wait) {
                 Ok(signal) => Some(signal),
                 Err(RecvTimeoutError::Timeout) => None,
@@ -178,7 +183,10 @@ impl Watching {
                 }
                 _ => {}
             }
-            let seen = pending.take().filter(|p| p.state == now).unwrap_or_else(|| Pending::new(now));
+            let seen = pending
+                .take()
+                .filter(|p| p.state == now)
+                .unwrap_or_else(|| Pending::new(now));
             let seen = seen.after(signal);
             if seen.due().is_zero() {
                 self.reload(now);
@@ -192,7 +200,9 @@ impl Watching {
     /// Watches the directories that a change can happen in: of the path, and of what it leads to. Again and
     /// again, because a directory that was replaced is another one under the same name.
     fn watch_directories(&mut self) {
-        let Some(watcher) = &mut self.watcher else { return };
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
         let target = fs::canonicalize(&self.path).ok();
         let mut wanted: Vec<(PathBuf, u64)> = [Some(self.path.clone()), target]
             .into_iter()
@@ -221,7 +231,11 @@ impl Watching {
             Ok(file) => {
                 let before = self.keys.load();
                 let ring = keyring(file, Some(&before));
-                tracing::info!(keys = ring.len(), before = before.len(), "key file reloaded");
+                tracing::info!(
+                    keys = ring.len(),
+                    before = before.len(),
+                    "key file reloaded"
+                );
                 drop(before);
                 self.keys.replace(ring);
             }

@@ -30,6 +30,22 @@ pub fn decode<'a>(record: &Record<'a>, each: &mut dyn FnMut(Row<'_>)) {
     }
 }
 
+/// What a payload claims to be, as the `schema` column of `rejected` shows it.
+#[must_use]
+pub const fn schema_name(encoding: Encoding) -> &'static str {
+    match encoding {
+        Encoding::FlatBuffer { schema_type: 1 } => "event",
+        Encoding::FlatBuffer { schema_type: 2 } => "log",
+        Encoding::FlatBuffer { schema_type: 3 } => "metric",
+        Encoding::FlatBuffer { schema_type: 4 } => "trace",
+        Encoding::FlatBuffer { schema_type: 5 } => "snapshot",
+        Encoding::FlatBuffer { .. } => "unknown",
+        Encoding::JsonEvents => "json_events",
+        Encoding::JsonLogs => "json_logs",
+        Encoding::Syslog => "syslog",
+    }
+}
+
 fn reject(each: &mut dyn FnMut(Row<'_>), schema: &'static str, reason: String, payload: &[u8]) {
     each(Row::Rejected(RejectedRow {
         reason,

@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tell_server::control::key_file::fuzz::fuzz_key_file(data));

@@ -1,0 +1,258 @@
+//! The commands that change the key file: `new`, `delete`, `rotate` and `import`.
+//!
+//! The order is the same in all: the audit log is opened and everything that can fail is read; then the
+//! edit is published; then it is noted, still under the lock of the edit; then printed, also if the note
+//! failed, because a new key must reach its owner. A process that is killed before the note leaves a
+//! change that the server's own entry about the reload tells of.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::report::{KeyReport, Memory, title, write_json};
+use super::{DeleteArgs, Failure, ImportArgs, NewArgs, RotateArgs, Streams, curl_line};
+use crate::auth::StreamingKey;
+use crate::control::Files;
+use crate::control::audit::{Action, AuditEntry, AuditLog};
+use crate::control::key_edit::{EditError, KeyFileEdit};
+use crate::control::key_file::{KeyEntry, KeyFile};
+use crate::control::key_name::check_name;
+use crate::control::key_selector::KeySelector;
+use crate::control::timestamp::Timestamp;
+
+/// Where the HTTP listener is unless it is configured otherwise.
+const DEFAULT_HTTP: &str = "127.0.0.1:8080";
+
+pub(super) fn new(
+    files: &Files,
+    args: &NewArgs,
+    json: bool,
+    streams: &mut Streams<'_>,
+) -> Result<(), Failure> {
+    check_name(&args.name).map_err(EditError::from)?;
+    let mut change = Change::begin(files)?;
+    let key = StreamingKey::generate().map_err(EditError::from)?;
+    let entry = change.edit.add(key, args.workspace, Some(&args.name))?;
+    change.edit.commit()?;
+    let noted = change.note(&[(Action::KeyCreated, &entry, None)]);
+    let report = revealed(&entry, &noted);
+    if args.quiet {
+        writeln!(streams.out, "{}", key.reveal())?;
+    } else if json {
+        write_json(streams.out, &report)?;
+    } else {
+        writeln!(
+            streams.out,
+            "Made the key {} for workspace {}:",
+            title(&report),
+            report.workspace
+        )?;
+        write_key(streams, &key, &report)?;
+    }
+    noted.map(drop)
+}
+
+pub(super) fn delete(
+    files: &Files,
+    args: &DeleteArgs,
+    json: bool,
+    streams: &mut Streams<'_>,
+) -> Result<(), Failure> {
+    if !args.yes && streams.terminal.is_none() {
+        return Err(Failure::Usage(
+            "there is no terminal to ask for a confirmation; give --yes to delete without one",
+        ));
+    }
+    // Asked without the lock: other edits must not wait for the answer.
+    let entry = select(files, &args.which)?;
+    let report = Memory::load(files)?.report(&entry);
+    if !args.yes && !confirm(&report, streams)? {
+        return Err(Failure::Declined);
+    }
+    let mut change = Change::begin(files)?;
+    let entry = change.edit.remove(&KeySelector::Key(entry.key))?;
+    change.edit.commit()?;
+    let noted = change.note(&[(Action::KeyDeleted, &entry, None)]);
+    if json {
+        write_json(streams.out, &report)?;
+    } else {
+        writeln!(streams.out, "Deleted the key {}.", title(&report))?;
+    }
+    noted.map(drop)
+}
+
+fn confirm(report: &KeyReport, streams: &mut Streams<'_>) -> Result<bool, Failure> {
+    let Some(terminal) = streams.terminal.as_mut() else {
+        return Ok(false);
+    };
+    write!(
+        streams.err,
+        "Delete the key {} of workspace {}? Clients that use it are refused at once. [y/N] ",
+        title(report),
+        report.workspace
+    )?;
+    streams.err.flush()?;
+    let mut answer = String::new();
+    terminal.read_line(&mut answer)?;
+    let answer = answer.trim();
+    Ok(answer.eq_ignore_ascii_case("y") || answer.eq_ignore_ascii_case("yes"))
+}
+
+#[derive(Serialize)]
+struct RotatedReport {
+    #[serde(flatten)]
+    new: KeyReport,
+    replaced: KeyReport,
+}
+
+pub(super) fn rotate(
+    files: &Files,
+    args: &RotateArgs,
+    json: bool,
+    streams: &mut Streams<'_>,
+) -> Result<(), Failure> {
+    let old = select(files, &args.which)?;
+    let memory = Memory::load(files)?;
+    let mut change = Change::begin(files)?;
+    let key = StreamingKey::generate().map_err(EditError::from)?;
+    let rotated = change
+        .edit
+        .rotate(&KeySelector::Key(old.key), key, args.keep_old)?;
+    let details = json!({
+        "old_key_id": rotated.old.key.id().to_string(),
+        "old_key_kept": rotated.kept.is_some(),
+    });
+    change.edit.commit()?;
+    let noted = change.note(&[(Action::KeyRotated, &rotated.new, Some(details))]);
+    let new = revealed(&rotated.new, &noted);
+    let mut replaced = memory.report(rotated.kept.as_ref().unwrap_or(&rotated.old));
+    if rotated.kept.is_none() {
+        replaced.line = None;
+    }
+    if json {
+        write_json(streams.out, &RotatedReport { new, replaced })?;
+    } else {
+        let fate = if rotated.kept.is_some() {
+            "stays valid until it is deleted"
+        } else {
+            "is refused from now on"
+        };
+        writeln!(
+            streams.out,
+            "Made the key {} for workspace {}; the old one, {}, {fate}:",
+            title(&new),
+            new.workspace,
+            title(&replaced)
+        )?;
+        write_key(streams, &key, &new)?;
+    }
+    noted.map(drop)
+}
+
+pub(super) fn import(
+    files: &Files,
+    args: &ImportArgs,
+    json: bool,
+    streams: &mut Streams<'_>,
+) -> Result<(), Failure> {
+    let other = KeyFile::read(&args.file)?;
+    let mut change = Change::begin(files)?;
+    change.edit.import(&other)?;
+    change.edit.commit()?;
+    let notes: Vec<_> = other
+        .entries
+        .iter()
+        .map(|entry| (Action::KeyImported, entry, None))
+        .collect();
+    let noted = change.note(&notes);
+    let imported = other.entries.len();
+    if json {
+        write_json(streams.out, &json!({"imported": imported}))?;
+    } else {
+        writeln!(streams.out, "Imported {imported} keys.")?;
+    }
+    noted.map(drop)
+}
+
+/// An edit of the key file that goes to the audit log.
+struct Change<'a> {
+    files: &'a Files,
+    log: AuditLog,
+    edit: KeyFileEdit,
+}
+
+impl<'a> Change<'a> {
+    fn begin(files: &'a Files) -> Result<Self, Failure> {
+        let log = AuditLog::open(&files.data_dir).map_err(|source| Failure::Audit {
+            doing: "open",
+            data_dir: files.data_dir.clone(),
+            source,
+        })?;
+        let edit = KeyFileEdit::begin(&files.keys)?;
+        Ok(Self { files, log, edit })
+    }
+
+    /// Notes what was committed, and lets the next edit in.
+    fn note(self, notes: &[(Action, &KeyEntry, Option<Value>)]) -> Result<Timestamp, Failure> {
+        let actor = actor();
+        let entries: Vec<_> = notes
+            .iter()
+            .map(|(action, entry, details)| AuditEntry {
+                actor: &actor,
+                action: *action,
+                key_id: Some(entry.key.id()),
+                name: entry.name.as_deref(),
+                workspace: Some(entry.workspace),
+                details: details.clone(),
+            })
+            .collect();
+        self.log
+            .append(&entries)
+            .map_err(|source| Failure::NotAudited {
+                data_dir: self.files.data_dir.clone(),
+                source,
+            })
+    }
+}
+
+/// `cli:` and the user of the operating system: by name, or by number if it has none here.
+fn actor() -> String {
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then_some(name)
+    });
+    format!("cli:{}", name.unwrap_or(&uid))
+}
+
+fn select(files: &Files, which: &str) -> Result<KeyEntry, Failure> {
+    let file = KeyFile::read(&files.keys)?;
+    Ok(KeySelector::parse(which).find(&file.entries)?.clone())
+}
+
+/// A key that was made just now, in clear.
+fn revealed(entry: &KeyEntry, noted: &Result<Timestamp, Failure>) -> KeyReport {
+    let mut report = Memory::default().report(entry);
+    report.key = Some(entry.key.reveal());
+    report.created_at = noted.as_ref().ok().copied();
+    report
+}
+
+/// Prints a key to its owner, with how to use it.
+fn write_key(
+    streams: &mut Streams<'_>,
+    key: &StreamingKey,
+    report: &KeyReport,
+) -> Result<(), Failure> {
+    writeln!(
+        streams.out,
+        "\n    {}\n\n\
+         A running server takes it up by itself. To send a first event:\n\n    {}\n\n\
+         It is not shown again, but for `tell apikeys show {} --reveal`.",
+        key.reveal(),
+        curl_line(DEFAULT_HTTP, key),
+        report.id
+    )?;
+    Ok(())
+}

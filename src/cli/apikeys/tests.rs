@@ -1,0 +1,383 @@
+use std::fs;
+
+use clap::{CommandFactory, Parser};
+use serde_json::Value;
+
+use super::*;
+use crate::auth::KeyId;
+use crate::control::audit;
+use crate::control::key_file::KeyFile;
+use crate::control::timestamp::Timestamp;
+use crate::control::usage::{self, KeyUsage};
+use crate::journal::Source;
+
+const A: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f90";
+const B: &str = "b2c3d4e5f6071829304a5b6c7d8e9f01";
+
+#[derive(Parser)]
+struct Tell {
+    #[command(flatten)]
+    apikeys: Apikeys,
+}
+
+struct Done {
+    code: u8,
+    out: String,
+    err: String,
+}
+
+impl Done {
+    fn json(&self) -> Value {
+        assert_eq!(self.code, 0, "{}", self.err);
+        serde_json::from_str(&self.out).unwrap()
+    }
+}
+
+struct Setup {
+    _dir: tempfile::TempDir,
+    files: Files,
+}
+
+impl Setup {
+    fn new(keys: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files {
+            data_dir: dir.path().join("data"),
+            keys: dir.path().join("keys"),
+        };
+        fs::write(&files.keys, keys).unwrap();
+        Self { _dir: dir, files }
+    }
+
+    fn run(&self, args: &[&str]) -> Done {
+        self.answer(args, None)
+    }
+
+    fn answer(&self, args: &[&str], answer: Option<&str>) -> Done {
+        let tell = Tell::try_parse_from([&["apikeys"], args].concat()).unwrap();
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut answer = answer.map(str::as_bytes);
+        let terminal = answer.as_mut().map(|answer| answer as &mut dyn BufRead);
+        let code = tell.apikeys.run(&self.files, &mut out, &mut err, terminal);
+        Done {
+            code,
+            out: String::from_utf8(out).unwrap(),
+            err: String::from_utf8(err).unwrap(),
+        }
+    }
+
+    fn keys(&self) -> String {
+        fs::read_to_string(&self.files.keys).unwrap()
+    }
+
+    fn audit(&self) -> Vec<Value> {
+        assert_eq!(audit::verify(&self.files.data_dir).unwrap().faults, []);
+        let text = fs::read_to_string(self.files.data_dir.join("audit.jsonl")).unwrap();
+        assert!(!text.contains(A) && !text.contains(B));
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}
+
+fn id(hex: &str) -> KeyId {
+    StreamingKey::parse_hex(hex.as_bytes()).unwrap().id()
+}
+
+#[test]
+fn the_command_line_is_well_formed() {
+    Tell::command().debug_assert();
+}
+
+#[test]
+fn the_list_is_aligned_and_shows_no_key() {
+    let setup = Setup::new(&format!("{A}:1:größe\n{B}:4294967295\n"));
+    let used = KeyUsage {
+        created_at: Some(Timestamp::from_ms(0)),
+        events: 12,
+        ..KeyUsage::default()
+    };
+    usage::save(&setup.files.data_dir, [(id(A), &used)]).unwrap();
+    let rows = [
+        "NAME   KEY               ID                   WORKSPACE  CREATED               LAST USED  EVENTS",
+        "größe  a1b2c3d4........  k-9f5850527defbc9e           1  1970-01-01T00:00:00Z  -              12",
+        "-      b2c3d4e5........  k-73547e822a3438e1  4294967295  -                     -               0",
+    ];
+    for args in [&[][..], &["list"]] {
+        let lines: Vec<_> = setup.run(args).out.lines().map(str::to_owned).collect();
+        assert_eq!(lines, rows);
+    }
+}
+
+#[test]
+fn the_list_is_filtered_and_sorted() {
+    let c = "c2c3d4e5f6071829304a5b6c7d8e9f01";
+    let setup = Setup::new(&format!("{A}:2:b\n{B}:1\n{c}:2:a\n"));
+    let of = |ms, events| KeyUsage {
+        created_at: Some(Timestamp::from_ms(ms)),
+        last_used_at: Some(Timestamp::from_ms(ms)),
+        events,
+        ..KeyUsage::default()
+    };
+    let (one, two) = (of(1, 9), of(2, 3));
+    usage::save(&setup.files.data_dir, [(id(A), &one), (id(c), &two)]).unwrap();
+    let lines = |args: &[&str]| -> Vec<u64> {
+        let keys = setup.run(args).json();
+        let keys = keys.as_array().unwrap().iter();
+        keys.map(|key| key["line"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(lines(&["--json"]), [1, 2, 3]);
+    assert_eq!(lines(&["list", "--json", "--workspace", "ws-2"]), [1, 3]);
+    assert_eq!(lines(&["--json", "--sort", "name"]), [3, 1, 2]);
+    assert_eq!(lines(&["--json", "--sort", "workspace"]), [2, 3, 1]);
+    assert_eq!(lines(&["--json", "--sort", "created"]), [3, 1, 2]);
+    assert_eq!(lines(&["--json", "--sort", "last-used"]), [3, 1, 2]);
+    assert_eq!(lines(&["--json", "--sort", "events"]), [1, 3, 2]);
+    assert_eq!(setup.run(&["--sort", "name", "show", "b"]).code, 2);
+}
+
+#[test]
+fn the_json_of_a_key_has_its_documented_members() {
+    let setup = Setup::new(&format!("{A}:7:one\n"));
+    let used = KeyUsage {
+        created_at: Some(Timestamp::from_ms(0)),
+        last_used_at: Some(Timestamp::from_ms(1000)),
+        last_source: Some(Source::Http),
+        last_peer: Some("192.0.2.1".parse().unwrap()),
+        frames: 1,
+        events: 2,
+        bytes: 3,
+        refused: 4,
+    };
+    usage::save(&setup.files.data_dir, [(id(A), &used)]).unwrap();
+    let mut expected = serde_json::json!({
+        "name": "one", "id": id(A).to_string(), "masked": "a1b2c3d4........", "workspace": 7,
+        "line": 1, "created_at": "1970-01-01T00:00:00.000Z",
+        "last_used_at": "1970-01-01T00:00:01.000Z", "last_source": "http",
+        "last_peer": "192.0.2.1", "accepted": {"frames": 1, "events": 2, "bytes": 3}, "refused": 4,
+    });
+    assert_eq!(setup.run(&["show", "one", "--json"]).json(), expected);
+    expected["key"] = A.into();
+    assert_eq!(
+        setup.run(&["show", "one", "--json", "--reveal"]).json(),
+        expected
+    );
+}
+
+#[test]
+fn show_reveals_a_key_only_when_asked() {
+    let setup = Setup::new(&format!("{A}:7\n"));
+    let id = id(A).to_string();
+    for which in [A, &*id] {
+        let done = setup.run(&["show", which]);
+        assert_eq!(done.code, 0);
+        assert!(
+            done.out.contains("a1b2c3d4........") && !done.out.contains(A),
+            "{}",
+            done.out
+        );
+        assert!(setup.run(&["show", which, "--reveal"]).out.contains(A));
+    }
+}
+
+#[test]
+fn a_new_key_is_printed_once_with_how_to_use_it() {
+    let setup = Setup::new("# mine\n");
+    let done = setup.run(&["new", "checkout", "--workspace", "ws-3"]);
+    let file = KeyFile::read(&setup.files.keys).unwrap();
+    let key = file.entries[0].key;
+    assert_eq!(file.entries[0].workspace.get(), 3);
+    assert!(
+        done.out.contains(&curl_line("127.0.0.1:8080", &key)),
+        "{}",
+        done.out
+    );
+    assert!(setup.keys().starts_with("# mine\n"));
+
+    let audit = setup.audit();
+    assert_eq!(audit.len(), 1);
+    assert_eq!(audit[0]["action"], "key.created");
+    assert_eq!(audit[0]["key_id"], key.id().to_string());
+    assert_eq!(audit[0]["name"], "checkout");
+    assert_eq!(audit[0]["workspace"], 3);
+    assert!(audit[0]["actor"].as_str().unwrap().starts_with("cli:"));
+    assert!(!audit[0].to_string().contains(&key.reveal()));
+    let shown = setup.run(&["show", "checkout", "--json"]).json();
+    assert_eq!(shown["created_at"], audit[0]["time"]);
+}
+
+#[test]
+fn quiet_prints_the_key_alone_and_json_all_of_it() {
+    let setup = Setup::new("");
+    let done = setup.run(&["generate", "a", "--workspace", "1", "-q"]);
+    let first = KeyFile::read(&setup.files.keys).unwrap().entries[0].key;
+    assert_eq!(done.out, format!("{}\n", first.reveal()));
+    let json = setup
+        .run(&["new", "b", "--workspace", "1", "--json"])
+        .json();
+    let second = KeyFile::read(&setup.files.keys).unwrap().entries[1].key;
+    assert_eq!(json["key"], second.reveal());
+    assert_eq!(json["id"], second.id().to_string());
+    assert_eq!(json["created_at"], setup.audit()[1]["time"]);
+}
+
+#[test]
+fn the_first_key_creates_the_key_file() {
+    let setup = Setup::new("");
+    fs::remove_file(&setup.files.keys).unwrap();
+    assert_eq!(setup.run(&["list"]).code, 4);
+    assert_eq!(setup.run(&["show", "a"]).code, 4);
+    assert_eq!(setup.run(&["new", "a", "--workspace", "1"]).code, 0);
+    assert_eq!(KeyFile::read(&setup.files.keys).unwrap().entries.len(), 1);
+}
+
+#[test]
+fn a_name_that_is_taken_or_no_name_is_refused() {
+    let setup = Setup::new(&format!("{A}:1:one\n"));
+    assert_eq!(setup.run(&["new", "one", "--workspace", "2"]).code, 5);
+    let done = setup.run(&["new", B, "--workspace", "2"]);
+    assert_eq!(done.code, 2);
+    assert!(!done.err.contains(&B[..8]), "{}", done.err);
+    assert_eq!(setup.keys(), format!("{A}:1:one\n"));
+}
+
+#[test]
+fn deleting_asks_on_a_terminal_and_refuses_without_one() {
+    let setup = Setup::new(&format!("{A}:1:one\n{B}:2\n"));
+    let before = setup.keys();
+    let done = setup.run(&["delete", "one"]);
+    assert_eq!((done.code, setup.keys()), (2, before.clone()));
+    for no in ["", "\n", "n\n", "yess\n"] {
+        let done = setup.answer(&["delete", "one"], Some(no));
+        assert_eq!((done.code, setup.keys()), (1, before.clone()), "{no:?}");
+        assert!(done.err.contains("Delete the key \"one\""), "{}", done.err);
+    }
+    let done = setup.answer(&["delete", "one"], Some("y\n"));
+    assert_eq!((done.code, setup.keys()), (0, format!("{B}:2\n")));
+    let done = setup.run(&["revoke", B, "--yes", "--json"]);
+    assert_eq!(done.json()["id"], id(B).to_string());
+    assert_eq!(setup.keys(), "");
+    assert!(!done.out.contains(B));
+    let actions: Vec<_> = setup.audit().iter().map(|e| e["action"].clone()).collect();
+    assert_eq!(actions, ["key.deleted", "key.deleted"]);
+}
+
+#[test]
+fn an_unknown_key_exits_4_and_what_was_typed_is_not_echoed() {
+    let setup = Setup::new(&format!("{A}:1:one\n"));
+    let unknown = id(B).to_string();
+    for which in [B, &B[..31], &*unknown, "two"] {
+        for args in [
+            &["show", which][..],
+            &["delete", which, "--yes"],
+            &["disable", which, "--yes"],
+            &["rotate", which],
+        ] {
+            let done = setup.run(args);
+            assert_eq!(done.code, 4, "{args:?}");
+            assert!(
+                !done.err.contains(which) && done.out.is_empty(),
+                "{}",
+                done.err
+            );
+        }
+    }
+}
+
+#[test]
+fn rotating_prints_the_new_key_and_can_keep_the_old_one() {
+    let setup = Setup::new(&format!("# top\n{A}:1:one\n"));
+    let json = setup.run(&["rotate", "one", "--keep-old", "--json"]).json();
+    let new = json["key"].as_str().unwrap().to_owned();
+    assert_eq!(setup.keys(), format!("# top\n{new}:1:one\n{A}:1:one-old\n"));
+    assert_eq!(json["name"], "one");
+    assert_eq!(json["replaced"]["id"], id(A).to_string());
+    assert_eq!(json["replaced"]["name"], "one-old");
+    assert_eq!(json["replaced"]["line"], 3);
+    assert_eq!(setup.run(&["rotate", "one", "--keep-old"]).code, 5);
+
+    let done = setup.run(&["rotate", "one"]);
+    let newest = KeyFile::read(&setup.files.keys).unwrap().entries[0].key;
+    assert!(done.out.contains(&newest.reveal()) && !done.out.contains(&new));
+    assert_eq!(
+        setup.keys(),
+        format!("# top\n{}:1:one\n{A}:1:one-old\n", newest.reveal())
+    );
+    let audit = setup.audit();
+    assert_eq!(audit[0]["action"], "key.rotated");
+    assert_eq!(audit[0]["details"]["old_key_id"], id(A).to_string());
+    assert_eq!(audit[0]["details"]["old_key_kept"], true);
+    assert_eq!(audit[1]["details"]["old_key_kept"], false);
+}
+
+#[test]
+fn an_import_is_all_or_nothing() {
+    let setup = Setup::new(&format!("{A}:1:one\n"));
+    let other = setup.files.keys.with_file_name("other");
+    let path = other.to_str().unwrap();
+    fs::write(&other, format!("{B}:2:two\n{A}:2\n")).unwrap();
+    let done = setup.run(&["import", path]);
+    assert_eq!(done.code, 5);
+    assert!(
+        done.err.contains("line 2: the key is on line 1"),
+        "{}",
+        done.err
+    );
+    assert_eq!(setup.keys(), format!("{A}:1:one\n"));
+    fs::write(&other, format!("{B}:2:two\n")).unwrap();
+    assert_eq!(setup.run(&["import", path, "--json"]).json()["imported"], 1);
+    assert_eq!(setup.keys(), format!("{A}:1:one\n{B}:2:two\n"));
+    assert_eq!(setup.audit()[0]["action"], "key.imported");
+    fs::write(&other, "nonsense\n").unwrap();
+    assert_eq!(setup.run(&["import", path]).code, 1);
+    assert_eq!(setup.run(&["import", "/nonexistent/keys"]).code, 4);
+}
+
+#[test]
+fn check_lists_every_fault_and_exits_1() {
+    let setup = Setup::new(&format!("{A}:1:one\n"));
+    let done = setup.run(&["check"]);
+    assert_eq!((done.code, done.err.as_str()), (0, ""));
+    assert!(done.out.ends_with("1 keys, no faults\n"), "{}", done.out);
+    let other = setup.files.keys.with_file_name("other");
+    fs::write(&other, format!("{A}:1\n{A}:2\n{}", "x\n".repeat(20))).unwrap();
+    let path = other.to_str().unwrap();
+    let done = setup.run(&["check", path]);
+    assert_eq!(
+        (done.code, done.out.lines().count(), &*done.err),
+        (1, 21, "")
+    );
+    let done = setup.run(&["check", path, "--json"]);
+    let json: Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!((done.code, json["keys"].as_u64()), (1, Some(0)));
+    assert_eq!(json["faults"][0]["line"], 2);
+    assert_eq!(setup.run(&["check", "/nonexistent/keys"]).code, 4);
+}
+
+#[test]
+fn a_faulty_key_file_refuses_every_change() {
+    let faulty = format!("{A}:1\n{A}:2\n");
+    let setup = Setup::new(&faulty);
+    for args in [
+        &["new", "a", "--workspace", "1"][..],
+        &["delete", A, "--yes"],
+        &["rotate", A],
+    ] {
+        let done = setup.run(args);
+        assert_eq!(done.code, 1, "{args:?}");
+        assert!(
+            done.err.contains("line 2") && !done.err.contains(&A[..8]),
+            "{}",
+            done.err
+        );
+    }
+    assert_eq!(setup.keys(), faulty);
+}
+
+#[test]
+fn without_a_writable_audit_log_nothing_is_changed() {
+    let setup = Setup::new(&format!("{A}:1:one\n"));
+    fs::write(&setup.files.data_dir, "no directory").unwrap();
+    assert_eq!(setup.run(&["rotate", "one"]).code, 1);
+    assert_eq!(setup.keys(), format!("{A}:1:one\n"));
+}
