@@ -1,0 +1,462 @@
+//! Starts the real server on free ports of 127.0.0.1 in a directory of its own, and reads back what it kept.
+//!
+//! Everything waits with a deadline and says what it waited for. A server that is dropped is killed.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The key of workspace 1 in every test's key file.
+pub const KEY: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f90";
+/// The key of workspace 2.
+pub const KEY_2: &str = "b2c3d4e5f6071829304a5b6c7d8e9f01";
+/// A well-formed key that no key file has.
+pub const UNKNOWN_KEY: &str = "ffffffffffffffffffffffffffffffff";
+
+/// Longest wait for anything that should happen soon; generous, because two cores run all tests at once.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// How a server is to be started.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    keys: Option<String>,
+    args: Vec<String>,
+}
+
+impl Setup {
+    /// Two keys: [`KEY`] named `one` in workspace 1, [`KEY_2`] named `two` in workspace 2.
+    pub fn new() -> Self {
+        Self {
+            keys: Some(format!("# test keys\n{KEY}:1:one\n{KEY_2}:2:two\n")),
+            args: Vec::new(),
+        }
+    }
+
+    /// Another key file; `None` for none, as at the first start.
+    pub fn keys(mut self, keys: Option<&str>) -> Self {
+        self.keys = keys.map(ToOwned::to_owned);
+        self
+    }
+
+    /// Further arguments of `tell serve`.
+    pub fn args<'a>(mut self, args: impl IntoIterator<Item = &'a str>) -> Self {
+        self.args.extend(args.into_iter().map(ToOwned::to_owned));
+        self
+    }
+
+    /// Starts the server and waits until it is ready.
+    pub fn start(self) -> Server {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let data_dir = directory.path().join("tell-data");
+        fs::create_dir(&data_dir).expect("the data directory");
+        if let Some(keys) = &self.keys {
+            write_private(&data_dir.join("keys"), keys);
+        }
+        let mut server = Server {
+            directory,
+            args: self.args,
+            running: None,
+            logs: String::new(),
+        };
+        server.start();
+        server
+    }
+}
+
+/// A server in its own directory, running or not.
+pub struct Server {
+    directory: TempDir,
+    args: Vec<String>,
+    running: Option<Running>,
+    /// What earlier runs logged.
+    logs: String,
+}
+
+struct Running {
+    child: Child,
+    addresses: Addresses,
+    log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+/// Where a server listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    pub tcp: SocketAddr,
+    pub http: SocketAddr,
+    pub syslog_tcp: SocketAddr,
+    pub syslog_udp: SocketAddr,
+}
+
+impl Server {
+    /// A server with two keys and otherwise default settings.
+    pub fn new() -> Self {
+        Setup::new().start()
+    }
+
+    /// Starts it (again) on free ports and waits until it says that it is ready.
+    pub fn start(&mut self) {
+        assert!(self.running.is_none(), "the server runs already");
+        let free = "127.0.0.1:0";
+        let mut child = self
+            .command()
+            .args(["serve", "--log-format", "json", "--log-level", "debug"])
+            .args(["--tcp", free, "--http", free])
+            .args(["--syslog-tcp", free, "--syslog-udp", free])
+            .args(&self.args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the server starts");
+        let stderr = child.stderr.take().expect("stderr is piped");
+        let log = Arc::new(Mutex::new(String::new()));
+        let reader = {
+            let log = Arc::clone(&log);
+            std::thread::spawn(move || {
+                for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                    let mut log = log.lock().unwrap();
+                    log.push_str(&line);
+                    log.push('\n');
+                }
+            })
+        };
+        let mut running = Running {
+            child,
+            addresses: Addresses {
+                tcp: ([127, 0, 0, 1], 0).into(),
+                http: ([127, 0, 0, 1], 0).into(),
+                syslog_tcp: ([127, 0, 0, 1], 0).into(),
+                syslog_udp: ([127, 0, 0, 1], 0).into(),
+            },
+            log,
+            reader: Some(reader),
+        };
+        let ready = wait_for("the server to be ready", || {
+            if let Some(status) = running.child.try_wait().unwrap() {
+                panic!(
+                    "the server ended at its start: {status}\n{}",
+                    running.log.lock().unwrap()
+                );
+            }
+            running.log.lock().unwrap().lines().find_map(|line| {
+                let line: Value = serde_json::from_str(line).ok()?;
+                (line["message"] == "tell is ready").then_some(line)
+            })
+        });
+        let address = |name: &str| match ready[name].as_str() {
+            Some("off") | None => ([127, 0, 0, 1], 0).into(),
+            Some(address) => address.parse().expect("an address in the ready line"),
+        };
+        running.addresses = Addresses {
+            tcp: address("tcp"),
+            http: address("http"),
+            syslog_tcp: address("syslog_tcp"),
+            syslog_udp: address("syslog_udp"),
+        };
+        self.running = Some(running);
+    }
+
+    /// The `tell` binary, with this server's directory as its working directory and no settings around.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tell"));
+        command
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null());
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("TELL_") {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    /// Runs another command of `tell` to its end.
+    pub fn tell(&self, args: &[&str]) -> Output {
+        self.command().args(args).output().expect("tell runs")
+    }
+
+    /// Where it listens.
+    pub fn at(&self) -> Addresses {
+        self.running.as_ref().expect("the server runs").addresses
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.running.as_ref().expect("the server runs").child.id()
+    }
+
+    /// The directory it runs in.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.directory.path().join("tell-data")
+    }
+
+    /// The key file.
+    pub fn key_file(&self) -> PathBuf {
+        self.data_dir().join("keys")
+    }
+
+    /// All that was logged so far, by all runs.
+    pub fn log(&self) -> String {
+        let now = self.running.as_ref().map(|r| r.log.lock().unwrap().clone());
+        format!("{}{}", self.logs, now.unwrap_or_default())
+    }
+
+    /// Waits until a line of the log contains `text`.
+    pub fn wait_for_log(&self, text: &str) {
+        wait_for(&format!("the log to say {text:?}"), || {
+            self.log().contains(text).then_some(())
+        });
+    }
+
+    /// Sends a signal, by its name for `kill`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args(["-s", name, &self.pid().to_string()])
+            .status()
+            .expect("kill runs");
+        assert!(status.success(), "kill -s {name}");
+    }
+
+    /// Waits for the process to end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut running = self.running.take().expect("the server runs");
+        let status = wait_for("the server to end", || running.child.try_wait().unwrap());
+        if let Some(reader) = running.reader.take() {
+            reader.join().unwrap();
+        }
+        self.logs.push_str(&running.log.lock().unwrap());
+        status
+    }
+
+    /// SIGTERM, and the end of the process.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.wait()
+    }
+
+    /// SIGKILL, and the end of the process.
+    pub fn kill(&mut self) {
+        self.signal("KILL");
+        self.wait();
+    }
+
+    /// What standard output said so far; blocks until the process ends.
+    pub fn stdout_after_end(&mut self) -> String {
+        let mut stdout = self.running.as_mut().unwrap().child.stdout.take().unwrap();
+        self.stop();
+        let mut text = String::new();
+        stdout.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    /// The rows of a table, as `tell export` prints them.
+    pub fn export(&self, workspace: u32, table: &str) -> Vec<Value> {
+        let output = self.tell(&[
+            "export",
+            "--workspace",
+            &workspace.to_string(),
+            "--table",
+            table,
+        ]);
+        assert!(
+            output.status.success(),
+            "export: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let text = String::from_utf8(output.stdout).expect("export prints UTF-8");
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("export prints JSON lines"))
+            .collect()
+    }
+
+    /// Waits until a table has at least `n` rows, and returns them.
+    pub fn wait_for_rows(&self, workspace: u32, table: &str, n: usize) -> Vec<Value> {
+        wait_for(
+            &format!("{n} rows of {table} in workspace {workspace}"),
+            || {
+                let rows = self.export(workspace, table);
+                (rows.len() >= n).then_some(rows)
+            },
+        )
+    }
+
+    /// Sends one HTTP request on a connection of its own.
+    pub fn http(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        let mut stream = TcpStream::connect(self.at().http).expect("connect");
+        request(&mut stream, method, target, headers, body)
+    }
+
+    /// Posts JSON lines with [`KEY`] and expects them to be accepted.
+    pub fn post_events(&self, lines: &str) -> Response {
+        let bearer = format!("Bearer {KEY}");
+        self.http(
+            "POST",
+            "/v1/events",
+            &[("Authorization", &bearer)],
+            lines.as_bytes(),
+        )
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(running) = &mut self.running {
+            let _ = running.child.kill();
+            let _ = running.child.wait();
+            if std::thread::panicking() {
+                eprintln!("--- log of the server\n{}", running.log.lock().unwrap());
+            }
+        }
+    }
+}
+
+/// An HTTP answer.
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// A header, by its lower-case name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(&self.body)))
+    }
+}
+
+/// Sends one request on an open connection and reads the answer.
+pub fn request(
+    stream: &mut TcpStream,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Response {
+    let mut head = format!(
+        "{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n",
+        body.len()
+    );
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes()).expect("send the head");
+    // A refusal may come, and the connection close, before all of the body is sent.
+    let _ = stream.write_all(body);
+    read_response(stream)
+}
+
+/// Reads one answer.
+pub fn read_response(stream: &mut TcpStream) -> Response {
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line).expect("a status line");
+    let status = line
+        .split(' ')
+        .nth(1)
+        .and_then(|s| s.parse().ok())
+        .unwrap_or_else(|| panic!("no status line: {line:?}"));
+    let mut headers = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).expect("a header");
+        match line.trim_end().split_once(": ") {
+            Some((name, value)) => headers.push((name.to_ascii_lowercase(), value.to_owned())),
+            None => break,
+        }
+    }
+    let mut response = Response {
+        status,
+        headers,
+        body: Vec::new(),
+    };
+    let length = response
+        .header("content-length")
+        .map_or(0, |l| l.parse().expect("a length"));
+    response.body.resize(length, 0);
+    reader.read_exact(&mut response.body).expect("the body");
+    response
+}
+
+/// Tries until `ready` has something, and fails with what was waited for.
+pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + SOON;
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited {SOON:?} for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Waits until the other end closes the connection.
+pub fn wait_for_close(stream: &mut TcpStream) {
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    let mut byte = [0];
+    match stream.read(&mut byte) {
+        Ok(0) => {}
+        Ok(_) => panic!("the server wrote something"),
+        Err(error) => assert_eq!(
+            error.kind(),
+            std::io::ErrorKind::ConnectionReset,
+            "no close within {SOON:?}"
+        ),
+    }
+}
+
+/// Fails with what to install when a program that a test needs is absent.
+pub fn program(name: &str, package: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|directory| directory.join(name))
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| panic!("this test needs {name}: apt-get install {package}"))
+}
+
+/// Writes a file with mode 0600.
+pub fn write_private(path: &Path, text: &str) {
+    let mut options = fs::OpenOptions::new();
+    options.create(true).truncate(true).write(true).mode(0o600);
+    options
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .expect("write a file");
+}
+
+/// The 16 bytes of a key.
+pub fn key_bytes(hex: &str) -> [u8; 16] {
+    std::array::from_fn(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap())
+}
