@@ -150,9 +150,8 @@ impl From<Refused> for Fault {
         match refused {
             Refused::Busy => Self::Busy,
             Refused::Full(_) => Self::Full,
-            // The limits of the doors are below the size of a segment.
-            Refused::TooLarge => Self::BodyTooLarge(crate::limits::FRAME_BYTES),
-            Refused::Failed(_) | Refused::Closed => Self::Stopping,
+            // The configuration keeps the limits of the doors below the size of a segment.
+            Refused::TooLarge | Refused::Failed(_) | Refused::Closed => Self::Stopping,
         }
     }
 }

@@ -19,9 +19,6 @@ const _: () = assert!(
     "half of a read must remain for new bytes"
 );
 
-/// The largest frame, and the default limit. From the protocol.
-pub const FRAME_BYTES: usize = 16 << 20;
-
 /// How long a connection may go without an authenticated frame, message or request.
 pub const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -87,7 +84,3 @@ const _: () = assert!(
 
 /// Bytes of a segment that are not payload when it holds a single record.
 pub const SEGMENT_OVERHEAD_BYTES: usize = BLOCK_BYTES + HEADER_BYTES + BLOCK_BYTES;
-
-/// The smallest segment: one record of the largest frame has to fit.
-pub const SEGMENT_BYTES_MIN: usize =
-    (FRAME_BYTES + SEGMENT_OVERHEAD_BYTES).next_multiple_of(1 << 20);

@@ -60,9 +60,11 @@ fn next_commit(shared: &Shared) -> Option<Commit> {
                 return None;
             }
             deadline = None;
-        } else if closing || state.queue.is_awaited() || staged >= state.commit_now_bytes {
-            return Some(state.queue.take_commit());
-        } else if deadline.is_some_and(|d| Instant::now() >= d) {
+        } else if closing
+            || state.queue.is_awaited()
+            || staged >= state.commit_now_bytes
+            || deadline.is_some_and(|d| Instant::now() >= d)
+        {
             return Some(state.queue.take_commit());
         }
         let wait = if staged > 0 {

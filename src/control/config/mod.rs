@@ -29,6 +29,7 @@ pub use settings::{AnySetting, SETTINGS, Section, Setting};
 pub use text::{show_duration, show_size};
 
 use crate::control::Files;
+use crate::limits;
 
 /// Where a listener binds, or `None` where it is off.
 pub type Listen = Option<SocketAddr>;
@@ -271,6 +272,21 @@ impl Raw {
             &settings::MAX_BODY_SIZE,
             widen(max_body_size),
         );
+        // A record never crosses a segment.
+        let record = |payload: Option<usize>| {
+            widen(payload).map(|bytes| bytes + limits::SEGMENT_OVERHEAD_BYTES as u64)
+        };
+        for (setting, payload) in [
+            (&settings::MAX_FRAME_SIZE, max_frame_size),
+            (&settings::MAX_BODY_SIZE, max_body_size),
+        ] {
+            self.check_holds(
+                &settings::SEGMENT_SIZE,
+                segment_size,
+                setting,
+                record(payload),
+            );
+        }
         if let Some(JournalLimit::Bytes(limit)) = journal_limit {
             self.check_holds(
                 &settings::JOURNAL_LIMIT,

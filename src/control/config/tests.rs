@@ -76,7 +76,7 @@ fn a_file_sets_everything() {
         log_format = "json"
         log_level = "debug"
         journal_limit = "500MB"
-        segment_size = 1048576
+        segment_size = 4194304
         max_connections = 5
         max_frame_size = "1MiB"
         max_body_size = "2MiB"
@@ -95,7 +95,7 @@ fn a_file_sets_everything() {
         log_format: LogFormat::Json,
         log_level: tracing::Level::DEBUG,
         journal_limit: JournalLimit::Bytes(500_000_000),
-        segment_size: 1 << 20,
+        segment_size: 4 << 20,
         max_connections: 5,
         max_frame_size: 1 << 20,
         max_body_size: 2 << 20,
@@ -193,7 +193,9 @@ fn faults_of_all_layers_and_between_settings_come_together() {
 fn a_bound_is_blamed_on_the_setting_that_was_written() {
     let found = faults(&[], &[], "max_body_size = \"100MiB\"");
     assert!(
-        matches!(found.as_slice(), [fault] if fault.starts_with("tell.toml:1:17: max_body_size: ")),
+        matches!(found.as_slice(), [queue, segment]
+            if queue.starts_with("tell.toml:1:17: max_body_size: `max_queued_bytes`")
+            && segment.starts_with("tell.toml:1:17: max_body_size: `segment_size`")),
         "{found:?}"
     );
     let found = faults(&[(&settings::JOURNAL_LIMIT, "2MiB")], &[], "");
