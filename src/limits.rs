@@ -82,5 +82,14 @@ const _: () = assert!(
     "good content is live within 2 s, also where nothing but the poll finds it"
 );
 
+/// The same fault of the key file is logged at most once in this time.
+pub const KEY_FILE_ERROR_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How often what was counted for each key is written to disk.
+pub const USAGE_SAVE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Keys that one entry of the audit log names; a larger change takes several entries.
+pub const AUDIT_ENTRY_KEYS: usize = 1000;
+
 /// Bytes of a segment that are not payload when it holds a single record.
 pub const SEGMENT_OVERHEAD_BYTES: usize = BLOCK_BYTES + HEADER_BYTES + BLOCK_BYTES;

@@ -82,7 +82,7 @@ pub enum ServeError {
 pub fn run(config: &Config) -> Result<(), ServeError> {
     let _lock = lock_data_directory(&config.data_dir)?;
     first_start::create_keys(config)?;
-    let keys = KeyReload::start(&config.keys)?;
+    let mut keys = KeyReload::start(&config.files())?;
     let directory = config.data_dir.join(JOURNAL_DIRECTORY);
     let disk = Arc::new(
         Disk::create(&directory).map_err(|error| ServeError::DataDirectory {
@@ -112,7 +112,8 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
         .enable_all()
         .build()
         .map_err(ServeError::Start)?;
-    let served = runtime.block_on(serve(config, &journal, keys));
+    let served = runtime.block_on(serve(config, &journal, &mut keys));
+    keys.stop();
     // Whatever happened above: what was appended is committed.
     let closed = close(&journal, config.shutdown_timeout);
     // Tasks that outlived the drain must not keep the process.
@@ -140,7 +141,7 @@ fn lock_data_directory(path: &Path) -> Result<File, ServeError> {
     }
 }
 
-async fn serve(config: &Config, journal: &Journal, mut keys: KeyReload) -> Result<(), ServeError> {
+async fn serve(config: &Config, journal: &Journal, keys: &mut KeyReload) -> Result<(), ServeError> {
     let signal = |kind| signal(kind).map_err(ServeError::Start);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -119,11 +119,53 @@ impl Keyring {
         self.slots.is_empty()
     }
 
+    /// What changed since `previous`. Looks at all keys: not for the way of a frame.
+    pub fn difference<'a>(&'a self, previous: &'a Self) -> Difference<'a> {
+        let mut difference = Difference::default();
+        for slot in &self.slots {
+            let named = (&slot.grant, slot.name.as_deref());
+            match previous.lookup(&slot.key) {
+                None => difference.added.push(named),
+                Some(before) if before.workspace != slot.grant.workspace => {
+                    difference.moved.push((before.workspace, named));
+                }
+                Some(_) => {}
+            }
+        }
+        for slot in &previous.slots {
+            if self.lookup(&slot.key).is_none() {
+                difference.removed.push((&slot.grant, slot.name.as_deref()));
+            }
+        }
+        difference
+    }
+
     /// All grants with the names of their keys, in no order.
-    pub fn grants(&self) -> impl Iterator<Item = (&Grant, Option<&str>)> {
+    pub fn grants(&self) -> impl Iterator<Item = NamedGrant<'_>> {
         self.slots
             .iter()
             .map(|slot| (&slot.grant, slot.name.as_deref()))
+    }
+}
+
+/// A grant and the name of its key.
+pub type NamedGrant<'a> = (&'a Grant, Option<&'a str>);
+
+/// What changed from one ring to the next, in no order.
+#[derive(Debug, Default)]
+pub struct Difference<'a> {
+    /// Keys that are new.
+    pub added: Vec<NamedGrant<'a>>,
+    /// Keys that are gone.
+    pub removed: Vec<NamedGrant<'a>>,
+    /// Keys that write to another workspace now, with the one they wrote to.
+    pub moved: Vec<(Workspace, NamedGrant<'a>)>,
+}
+
+impl Difference<'_> {
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.moved.is_empty()
     }
 }
 
@@ -160,6 +202,11 @@ impl Keys {
     /// The ring right now. Load it anew for every read: holding it would keep revoked keys alive.
     pub fn load(&self) -> Guard<Arc<Keyring>> {
         self.current.load()
+    }
+
+    /// As [`load`](Self::load), to be held for long: by the control plane, not by a connection.
+    pub fn load_full(&self) -> Arc<Keyring> {
+        self.current.load_full()
     }
 
     /// Replaces the ring.
@@ -230,6 +277,11 @@ mod tests {
         assert!(replacements.has_changed().unwrap());
         replacements.mark_unchanged();
         let ring = keys.load();
+        let before = Keyring::new(vec![spec(1, 1), spec(2, 2)], None);
+        let difference = ring.difference(&before);
+        assert_eq!((difference.added.len(), difference.removed.len()), (0, 1));
+        assert_eq!(difference.moved[0].0.get(), 2);
+        assert!(ring.difference(&ring).is_empty());
         assert!(ring.lookup(&key(1)).is_none());
         let moved = ring.lookup(&key(2)).unwrap();
         assert_eq!(moved.workspace.get(), 9);

@@ -43,15 +43,14 @@ pub struct UsageReading {
 }
 
 impl Usage {
-    /// Counters that go on from an earlier reading.
-    pub fn resume(reading: UsageReading) -> Self {
-        Self {
-            frames: reading.frames.into(),
-            events: reading.events.into(),
-            bytes: reading.bytes.into(),
-            refused: reading.refused.into(),
-            last: Mutex::new(reading.last),
-        }
+    /// Adds what was counted earlier, before this process or before the key went and came back.
+    pub fn add(&self, earlier: &UsageReading) {
+        self.frames.fetch_add(earlier.frames, Ordering::Relaxed);
+        self.events.fetch_add(earlier.events, Ordering::Relaxed);
+        self.bytes.fetch_add(earlier.bytes, Ordering::Relaxed);
+        self.refused.fetch_add(earlier.refused, Ordering::Relaxed);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = last.or(earlier.last);
     }
 
     /// Counts what was accepted.
@@ -87,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counting_resumes_from_an_earlier_reading() {
+    fn earlier_counts_are_added_and_the_last_use_is_the_latest() {
         let last = LastUse {
             at_ns: 5,
             source: Source::Http,
@@ -96,8 +95,9 @@ mod tests {
         let usage = Usage::default();
         usage.accepted(1, 100, 2000, last);
         usage.refused(3);
-        let resumed = Usage::resume(usage.read());
+        let resumed = Usage::default();
         resumed.accepted(1, 1, 1, LastUse { at_ns: 6, ..last });
+        resumed.add(&usage.read());
         assert_eq!(
             resumed.read(),
             UsageReading {

@@ -11,12 +11,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
+use super::Files;
+use super::key_difference::Reloaded;
 use super::key_file::{self, KeyFile, KeyFileError};
+use super::remembered::Remembered;
 use crate::auth::{KeySpec, Keyring, Keys};
 use crate::limits;
 use crate::server::ServeError;
@@ -24,9 +28,9 @@ use crate::server::ServeError;
 /// The key file, its keyring, and, once [`watch`](KeyReload::watch) was called, the thread between them.
 #[derive(Debug)]
 pub struct KeyReload {
-    path: PathBuf,
+    files: Files,
     keys: Arc<Keys>,
-    signals: Option<Sender<Signal>>,
+    thread: Option<(Sender<Signal>, JoinHandle<()>)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +41,8 @@ enum Signal {
     Complete,
     /// Read it now, changed or not.
     Now,
+    /// The server ends: save what is remembered.
+    Stop,
 }
 
 /// What tells two states of a file apart.
@@ -66,16 +72,16 @@ impl Fingerprint {
 
 impl KeyReload {
     /// Reads the key file; whatever is wrong with it keeps the server from starting.
-    pub fn start(path: &Path) -> Result<Self, ServeError> {
-        let file = KeyFile::read(path)?;
+    pub fn start(files: &Files) -> Result<Self, ServeError> {
+        let file = KeyFile::read(&files.keys)?;
         if file.entries.is_empty() {
-            return Err(ServeError::NoKeys(path.to_owned()));
+            return Err(ServeError::NoKeys(files.keys.clone()));
         }
         tracing::info!(keys = file.entries.len(), "keys loaded");
         Ok(Self {
-            path: path.to_owned(),
+            files: files.clone(),
             keys: Arc::new(Keys::new(keyring(file, None))),
-            signals: None,
+            thread: None,
         })
     }
 
@@ -84,28 +90,39 @@ impl KeyReload {
         Arc::clone(&self.keys)
     }
 
-    /// Starts the thread that follows the file. It ends with this value.
+    /// Starts the thread that follows the file, and saves now and then what was counted for each key.
     pub fn watch(&mut self) -> io::Result<()> {
         let (signals, received) = channel();
         let watching = Watching {
-            watcher: watcher(&self.path, signals.clone()),
-            path: self.path.clone(),
+            watcher: watcher(&self.files.keys, signals.clone()),
+            files: self.files.clone(),
             keys: self.keys(),
-            loaded: Fingerprint::of(&self.path),
+            loaded: Fingerprint::of(&self.files.keys),
             directories: Vec::new(),
+            last_error: None,
         };
-        self.signals = Some(signals);
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("key-reload".to_owned())
             .spawn(move || watching.run(&received))?;
+        self.thread = Some((signals, thread));
         Ok(())
     }
 
     /// Reads the file now, as SIGHUP asks for.
     pub fn reload_now(&self) {
-        if let Some(signals) = &self.signals {
+        if let Some((signals, _)) = &self.thread {
             // The thread lives as long as this sender.
             let _ = signals.send(Signal::Now);
+        }
+    }
+
+    /// Ends the thread, which saves what was counted.
+    pub fn stop(self) {
+        if let Some((signals, thread)) = self.thread {
+            let _ = signals.send(Signal::Stop);
+            if thread.join().is_err() {
+                tracing::error!("the thread that follows the key file panicked");
+            }
         }
     }
 }
@@ -149,51 +166,67 @@ fn watcher(path: &Path, signals: Sender<Signal>) -> Option<RecommendedWatcher> {
 
 struct Watching {
     watcher: Option<RecommendedWatcher>,
-    path: PathBuf,
+    files: Files,
     keys: Arc<Keys>,
     /// The state of the file that was last read, good or bad.
     loaded: Option<Fingerprint>,
     directories: Vec<(PathBuf, u64)>,
+    /// What was last wrong with the file, and when that was logged.
+    last_error: Option<(String, Instant)>,
 }
 
 impl Watching {
     fn run(mut self, signals: &Receiver<Signal>) {
-        self.watch_directories();
+        let mut remembered = Remembered::load(&self.files.data_dir);
+        remembered.resume_all(&self.keys.load());
+        let mut save_at = Instant::now() + limits::USAGE_SAVE_INTERVAL;
         let mut pending: Option<Pending> = None;
+        self.watch_directories();
         loop {
             let wait = pending.as_ref().map_or(limits::KEY_FILE_POLL, |p| {
                 p.due().min(limits::KEY_FILE_POLL)
             });
             let signal = match signals.recv_timeout(wait) {
+                Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(signal) => Some(signal),
                 Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
             };
-            let now = Fingerprint::of(&self.path);
-            match signal {
-                Some(Signal::Now) => {
-                    self.reload(now);
-                    pending = None;
-                    continue;
-                }
-                _ if now == self.loaded => {
-                    pending = None;
-                    self.watch_directories();
-                    continue;
-                }
-                _ => {}
-            }
-            let seen = pending
-                .take()
-                .filter(|p| p.state == now)
-                .unwrap_or_else(|| Pending::new(now));
-            let seen = seen.after(signal);
-            if seen.due().is_zero() {
-                self.reload(now);
-            } else {
-                pending = Some(seen);
-            }
+            pending = self.step(signal, pending, &mut remembered);
             self.watch_directories();
+            if Instant::now() >= save_at {
+                self.save(&mut remembered);
+                save_at = Instant::now() + limits::USAGE_SAVE_INTERVAL;
+            }
+        }
+        self.save(&mut remembered);
+    }
+
+    /// Looks at the file, and reads it if it changed and is whole; else returns what is waited for.
+    fn step(
+        &mut self,
+        signal: Option<Signal>,
+        pending: Option<Pending>,
+        remembered: &mut Remembered,
+    ) -> Option<Pending> {
+        let now = Fingerprint::of(&self.files.keys);
+        if signal != Some(Signal::Now) {
+            if now == self.loaded {
+                return None;
+            }
+            let seen = pending.filter(|p| p.state == now);
+            let seen = seen.unwrap_or_else(|| Pending::new(now)).after(signal);
+            if !seen.due().is_zero() {
+                return Some(seen);
+            }
+        }
+        self.reload(now, remembered);
+        None
+    }
+
+    fn save(&self, remembered: &mut Remembered) {
+        remembered.collect(&self.keys.load());
+        if let Err(error) = remembered.save() {
+            tracing::warn!(%error, "key usage could not be saved");
         }
     }
 
@@ -203,8 +236,8 @@ impl Watching {
         let Some(watcher) = &mut self.watcher else {
             return;
         };
-        let target = fs::canonicalize(&self.path).ok();
-        let mut wanted: Vec<(PathBuf, u64)> = [Some(self.path.clone()), target]
+        let target = fs::canonicalize(&self.files.keys).ok();
+        let mut wanted: Vec<(PathBuf, u64)> = [Some(self.files.keys.clone()), target]
             .into_iter()
             .flatten()
             .filter_map(|file| file.parent().map(directory_or_here))
@@ -225,23 +258,47 @@ impl Watching {
         self.directories = wanted;
     }
 
-    fn reload(&mut self, state: Option<Fingerprint>) {
+    fn reload(&mut self, state: Option<Fingerprint>, remembered: &mut Remembered) {
         self.loaded = state;
-        match read(&self.path) {
+        match read(&self.files.keys) {
             Ok(file) => {
-                let before = self.keys.load();
+                let before = self.keys.load_full();
                 let ring = keyring(file, Some(&before));
+                let difference = ring.difference(&before);
+                // What goes is remembered with its last count; what comes back goes on from there.
+                remembered.collect(&before);
+                remembered.resume_added(&difference);
                 tracing::info!(
                     keys = ring.len(),
-                    before = before.len(),
+                    added = difference.added.len(),
+                    removed = difference.removed.len(),
+                    moved = difference.moved.len(),
                     "key file reloaded"
                 );
-                drop(before);
+                let entry = (!difference.is_empty()).then(|| Reloaded::new(&difference));
                 self.keys.replace(ring);
+                self.last_error = None;
+                if let Some(error) = entry.and_then(|entry| entry.audit(&self.files.data_dir).err())
+                {
+                    tracing::error!(%error, "the reload of the key file could not be noted in the audit log");
+                }
             }
-            Err(error) => {
-                tracing::error!(%error, keys = self.keys.load().len(), "key file not usable; the last good keys stay in force");
-            }
+            Err(error) => self.say(&error.to_string()),
+        }
+    }
+
+    /// Says what is wrong with the file; the same again at most once a minute.
+    fn say(&mut self, error: &str) {
+        let repeated = self.last_error.as_ref().is_some_and(|(last, at)| {
+            last == error && at.elapsed() < limits::KEY_FILE_ERROR_INTERVAL
+        });
+        if !repeated {
+            tracing::error!(
+                error,
+                keys = self.keys.load().len(),
+                "key file not usable; the last good keys stay in force"
+            );
+            self.last_error = Some((error.to_owned(), Instant::now()));
         }
     }
 }

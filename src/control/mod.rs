@@ -13,6 +13,7 @@ pub mod atomic_file;
 pub mod audit;
 pub mod config;
 pub mod first_start;
+mod key_difference;
 pub mod key_edit;
 pub mod key_file;
 mod key_lines;
@@ -20,6 +21,7 @@ pub mod key_name;
 pub mod key_reload;
 pub mod key_selector;
 pub mod logging;
+mod remembered;
 pub mod timestamp;
 pub mod usage;
 
