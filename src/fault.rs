@@ -71,7 +71,7 @@ pub enum Fault {
     #[error("the body ended before its announced length")]
     BodyCut,
     /// No such path.
-    #[error("no such path; there are /v1/events, /v1/logs, /v1/ingest and /health")]
+    #[error("no such path; there are /v1/events, /v1/logs, /v1/ingest, /health and /ready")]
     NotFound,
     /// The path exists, the method does not.
     #[error("the method is not allowed here; use {0}")]

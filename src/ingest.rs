@@ -12,6 +12,7 @@ use crate::auth::{Grant, Keys, StreamingKey};
 use crate::fault::Fault;
 use crate::journal::{Encoding, Entry, Facts, Journal, Refused, Source, Ticket};
 use crate::limits;
+use crate::meters;
 
 /// One payload with the key it came with.
 #[derive(Clone, Copy, Debug)]
@@ -106,31 +107,31 @@ impl Ingest {
         let keyring = self.keys.load();
 
         // Authenticate, and route by nothing but the key.
-        let mut grants: Vec<&Grant> = Vec::with_capacity(submissions.len());
+        let mut runs: Vec<Run<'_>> = Vec::new();
         let mut entries = Vec::with_capacity(submissions.len());
         let mut fault = None;
-        let mut last: Option<(StreamingKey, &Grant)> = None;
         for submission in submissions {
-            let grant = match last {
-                Some((key, grant)) if key == submission.key => grant,
-                _ => match keyring.lookup(&submission.key) {
-                    Some(grant) => grant,
-                    None => {
+            let run = match runs.last_mut() {
+                Some(run) if run.key == submission.key => run,
+                _ => {
+                    let Some(grant) = keyring.lookup(&submission.key) else {
                         fault = Some(Fault::Unauthorized);
                         break;
-                    }
-                },
+                    };
+                    runs.push(Run::new(submission, grant));
+                    let Some(run) = runs.last_mut() else { break };
+                    run
+                }
             };
-            last = Some((submission.key, grant));
+            run.add(submission);
             let facts = Facts {
-                workspace: grant.workspace,
-                key_id: grant.key_id,
+                workspace: run.grant.workspace,
+                key_id: run.grant.key_id,
                 source,
                 encoding: submission.encoding,
                 received_at_ns,
                 peer: submission.peer,
             };
-            grants.push(grant);
             entries.push(Entry::new(facts, submission.payload));
         }
         if entries.is_empty() {
@@ -141,50 +142,61 @@ impl Ingest {
         let appended = match append(&entries) {
             Ok(appended) => appended,
             Err(refused) => {
+                // Busy is tried again by every door but UDP: it is no refusal yet.
                 if !matches!(refused, Refused::Busy) {
-                    count(submissions, &grants, |grant, frames, _| {
-                        grant.usage.refused(frames)
-                    });
+                    runs.iter()
+                        .for_each(|run| run.grant.usage.refused(run.frames));
                 }
                 let fault = Some(refused.into());
                 return (None, Submitted { appended: 0, fault });
             }
         };
-        let at = |submission: &Submission<'_>| LastUse {
-            at_ns: received_at_ns,
-            source,
-            peer: submission.peer,
+        for run in &runs {
+            let last = LastUse {
+                at_ns: received_at_ns,
+                source,
+                peer: run.peer,
+            };
+            run.grant
+                .usage
+                .accepted(run.frames, run.events, run.bytes, last);
+            meters::door(source).appended(run.frames, run.events, run.bytes);
+        }
+        let submitted = Submitted {
+            appended: entries.len(),
+            fault,
         };
-        count(submissions, &grants, |grant, frames, of| {
-            let events = of.iter().map(|s| s.events).sum();
-            let bytes = of.iter().map(|s| s.payload.len() as u64).sum();
-            if let Some(last) = of.last() {
-                grant.usage.accepted(frames, events, bytes, at(last));
-            }
-        });
-        let appended_count = entries.len();
-        (
-            Some(appended),
-            Submitted {
-                appended: appended_count,
-                fault,
-            },
-        )
+        (Some(appended), submitted)
     }
 }
 
-/// Calls `each` for every run of submissions that share a grant: one count a run, not one a frame.
-fn count(
-    submissions: &[Submission<'_>],
-    grants: &[&Grant],
-    each: impl Fn(&Grant, u64, &[Submission<'_>]),
-) {
-    let mut from = 0;
-    for run in grants.chunk_by(|a, b| std::ptr::eq(*a, *b)) {
-        if let (Some(grant), Some(of)) = (run.first(), submissions.get(from..from + run.len())) {
-            each(grant, run.len() as u64, of);
+/// Consecutive submissions with one key: one count for all of them.
+struct Run<'a> {
+    key: StreamingKey,
+    grant: &'a Grant,
+    frames: u64,
+    events: u64,
+    bytes: u64,
+    peer: SocketAddr,
+}
+
+impl<'a> Run<'a> {
+    fn new(first: &Submission<'_>, grant: &'a Grant) -> Self {
+        Self {
+            key: first.key,
+            grant,
+            frames: 0,
+            events: 0,
+            bytes: 0,
+            peer: first.peer,
         }
-        from += run.len();
+    }
+
+    fn add(&mut self, submission: &Submission<'_>) {
+        self.frames += 1;
+        self.events += submission.events;
+        self.bytes += submission.payload.len() as u64;
+        self.peer = submission.peer;
     }
 }
 

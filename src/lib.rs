@@ -20,6 +20,7 @@
 //! - [`ingest`]: the path in one place: authenticate, admit, append, acknowledge.
 //! - [`journal`]: append-only segments, group commit, recovery, and reading back.
 //! - [`tables`]: journal records to the rows of the tables.
+//! - [`meters`]: every metric.
 //! - [`limits`]: every bound, with its reason.
 //! - [`server`]: builds the parts from a [`control::config::Config`], starts them, drains them.
 
@@ -27,10 +28,12 @@ pub mod auth;
 pub mod cli;
 pub mod control;
 pub mod fault;
+pub mod health;
 pub mod ingest;
 pub mod journal;
 pub mod limits;
 pub mod listen;
+pub mod meters;
 pub mod server;
 pub mod tables;
 pub mod wire;

@@ -88,6 +88,12 @@ pub const KEY_FILE_ERROR_INTERVAL: Duration = Duration::from_secs(60);
 /// How often what was counted for each key is written to disk.
 pub const USAGE_SAVE_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How many of the busiest keys and workspaces are shown as metrics.
+pub const BUSIEST_SHOWN: usize = 20;
+
+/// How often gathered histogram samples are folded into their buckets.
+pub const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
 /// Keys that one entry of the audit log names; a larger change takes several entries.
 pub const AUDIT_ENTRY_KEYS: usize = 1000;
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -17,12 +18,16 @@ use crate::control::atomic_file;
 use crate::control::config::{Config, JournalLimit, Listen};
 use crate::control::first_start;
 use crate::control::key_file::KeyFileError;
+use crate::control::key_permissions::LoosePermissions;
 use crate::control::key_reload::KeyReload;
+use crate::health::Health;
 use crate::ingest::Ingest;
 use crate::journal::recovery::OpenError;
 use crate::journal::storage::Disk;
 use crate::journal::{Journal, Limit, Options, Source};
+use crate::listen::observe::Observed;
 use crate::listen::{self, Door, http, syslog_tcp, syslog_udp, tcp};
+use crate::{limits, meters};
 
 /// Where the journal is in the data directory.
 pub const JOURNAL_DIRECTORY: &str = "journal";
@@ -65,6 +70,9 @@ pub enum ServeError {
         /// What failed.
         error: io::Error,
     },
+    /// Others may read or change the key file, and that is to be refused.
+    #[error(transparent)]
+    Permissions(#[from] LoosePermissions),
     /// The runtime, a thread or a signal handler.
     #[error("cannot start: {0}")]
     Start(io::Error),
@@ -80,9 +88,10 @@ pub enum ServeError {
 
 /// Serves until a signal or a failed journal ends it, and drains.
 pub fn run(config: &Config) -> Result<(), ServeError> {
+    let recorder = meters::install().map_err(|error| ServeError::Start(io::Error::other(error)))?;
     let _lock = lock_data_directory(&config.data_dir)?;
     first_start::create_keys(config)?;
-    let mut keys = KeyReload::start(&config.files())?;
+    let mut keys = KeyReload::start(&config.files(), config.strict_permissions)?;
     let directory = config.data_dir.join(JOURNAL_DIRECTORY);
     let disk = Arc::new(
         Disk::create(&directory).map_err(|error| ServeError::DataDirectory {
@@ -99,6 +108,7 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
         max_queued_bytes: config.max_queued_bytes as u64,
     };
     let (journal, recovered) = Journal::open(disk, options)?;
+    meters::journal_recovered(recovered.damaged);
     tracing::info!(
         segments = recovered.segments,
         bytes = recovered.disk_bytes,
@@ -112,7 +122,7 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
         .enable_all()
         .build()
         .map_err(ServeError::Start)?;
-    let served = runtime.block_on(serve(config, &journal, &mut keys));
+    let served = runtime.block_on(serve(config, &journal, &mut keys, recorder));
     keys.stop();
     // Whatever happened above: what was appended is committed.
     let closed = close(&journal, config.shutdown_timeout);
@@ -141,13 +151,20 @@ fn lock_data_directory(path: &Path) -> Result<File, ServeError> {
     }
 }
 
-async fn serve(config: &Config, journal: &Journal, keys: &mut KeyReload) -> Result<(), ServeError> {
+async fn serve(
+    config: &Config,
+    journal: &Journal,
+    keys: &mut KeyReload,
+    recorder: PrometheusHandle,
+) -> Result<(), ServeError> {
     let signal = |kind| signal(kind).map_err(ServeError::Start);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
 
+    let health = Arc::new(Health::new(journal.clone(), keys.health()));
     let door = Door {
+        health: Arc::clone(&health),
         ingest: Arc::new(Ingest::new(keys.keys(), journal.clone())),
         drain: CancellationToken::new(),
         tasks: TaskTracker::new(),
@@ -156,12 +173,22 @@ async fn serve(config: &Config, journal: &Journal, keys: &mut KeyReload) -> Resu
         max_body_bytes: config.max_body_size,
     };
     let listening = listen(config, &door)?;
+    let observed = Observed {
+        recorder: recorder.clone(),
+        ingest: Arc::clone(&door.ingest),
+        health,
+    };
+    let drained = CancellationToken::new();
+    let metrics = observe(config, observed, drained.clone())?;
+    tokio::spawn(upkeep(recorder));
+    let _answers_until_the_end = drained.drop_guard();
     keys.watch().map_err(ServeError::Start)?;
     tracing::info!(
         tcp = listening.tcp,
         http = listening.http,
         syslog_tcp = listening.syslog_tcp,
         syslog_udp = listening.syslog_udp,
+        metrics,
         data_dir = %config.data_dir.display(),
         "tell is ready"
     );
@@ -201,6 +228,34 @@ struct Listening {
     http: String,
     syslog_tcp: String,
     syslog_udp: String,
+}
+
+/// Binds the listener for metrics and health; returns where it is.
+fn observe(
+    config: &Config,
+    observed: Observed,
+    end: CancellationToken,
+) -> Result<String, ServeError> {
+    let Some(address) = config.metrics else {
+        return Ok("off".to_owned());
+    };
+    let fail = |error| ServeError::Listen {
+        what: "metrics (metrics)",
+        address,
+        error,
+    };
+    let listener = listen::bind_tcp(address).map_err(fail)?;
+    let bound = listener.local_addr().map_err(fail)?.to_string();
+    tokio::spawn(listen::observe::serve(listener, observed, end));
+    Ok(bound)
+}
+
+/// Folds histogram samples into their buckets, so that they do not pile up between scrapes.
+async fn upkeep(recorder: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(limits::METRICS_UPKEEP).await;
+        recorder.run_upkeep();
+    }
 }
 
 fn listen(config: &Config, door: &Door) -> Result<Listening, ServeError> {

@@ -32,7 +32,7 @@ fn of_serve() -> impl Iterator<Item = &'static AnySetting> {
 fn arg(setting: &'static AnySetting) -> Arg {
     let default = setting.derived_default().unwrap_or(setting.default);
     let help = setting.help;
-    Arg::new(setting.key)
+    let arg = Arg::new(setting.key)
         .long(setting.flag)
         .value_name(setting.value_name)
         .help(format!("{help} [default: {default}]"))
@@ -41,7 +41,14 @@ fn arg(setting: &'static AnySetting) -> Arg {
             setting.kind.right()
         ))
         .help_heading(setting.section.heading())
-        .value_parser(value_parser!(OsString))
+        .value_parser(value_parser!(OsString));
+    if setting.kind.takes_booleans() {
+        return arg
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true");
+    }
+    arg
 }
 
 fn given(settings: impl Iterator<Item = &'static AnySetting>, matches: &ArgMatches) -> Flags {

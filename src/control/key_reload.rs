@@ -20,9 +20,13 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use super::Files;
 use super::key_difference::Reloaded;
 use super::key_file::{self, KeyFile, KeyFileError};
+use super::key_permissions::{self, LoosePermissions};
 use super::remembered::Remembered;
+use super::timestamp::Timestamp;
 use crate::auth::{KeySpec, Keyring, Keys};
+use crate::health::KeyFileHealth;
 use crate::limits;
+use crate::meters;
 use crate::server::ServeError;
 
 /// The key file, its keyring, and, once [`watch`](KeyReload::watch) was called, the thread between them.
@@ -30,6 +34,8 @@ use crate::server::ServeError;
 pub struct KeyReload {
     files: Files,
     keys: Arc<Keys>,
+    health: Arc<KeyFileHealth>,
+    strict_permissions: bool,
     thread: Option<(Sender<Signal>, JoinHandle<()>)>,
 }
 
@@ -72,13 +78,22 @@ impl Fingerprint {
 
 impl KeyReload {
     /// Reads the key file; whatever is wrong with it keeps the server from starting.
-    pub fn start(files: &Files) -> Result<Self, ServeError> {
+    pub fn start(files: &Files, strict_permissions: bool) -> Result<Self, ServeError> {
         let file = KeyFile::read(&files.keys)?;
+        if let Err(loose) = key_permissions::check(&files.keys) {
+            if strict_permissions {
+                return Err(loose.into());
+            }
+            tracing::warn!("{loose}");
+        }
         if file.entries.is_empty() {
             return Err(ServeError::NoKeys(files.keys.clone()));
         }
         tracing::info!(keys = file.entries.len(), "keys loaded");
+        meters::keys_in_force(file.entries.len(), now_secs());
         Ok(Self {
+            health: Arc::default(),
+            strict_permissions,
             files: files.clone(),
             keys: Arc::new(Keys::new(keyring(file, None))),
             thread: None,
@@ -88,6 +103,11 @@ impl KeyReload {
     /// The keys, which every later reload replaces.
     pub fn keys(&self) -> Arc<Keys> {
         Arc::clone(&self.keys)
+    }
+
+    /// What is wrong with the file at the moment.
+    pub fn health(&self) -> Arc<KeyFileHealth> {
+        Arc::clone(&self.health)
     }
 
     /// Starts the thread that follows the file, and saves now and then what was counted for each key.
@@ -100,6 +120,9 @@ impl KeyReload {
             loaded: Fingerprint::of(&self.files.keys),
             directories: Vec::new(),
             last_error: None,
+            last_loose: None,
+            health: self.health(),
+            strict_permissions: self.strict_permissions,
         };
         let thread = std::thread::Builder::new()
             .name("key-reload".to_owned())
@@ -173,6 +196,10 @@ struct Watching {
     directories: Vec<(PathBuf, u64)>,
     /// What was last wrong with the file, and when that was logged.
     last_error: Option<(String, Instant)>,
+    /// What was last warned of, so that each state is warned of once.
+    last_loose: Option<LoosePermissions>,
+    health: Arc<KeyFileHealth>,
+    strict_permissions: bool,
 }
 
 impl Watching {
@@ -260,7 +287,11 @@ impl Watching {
 
     fn reload(&mut self, state: Option<Fingerprint>, remembered: &mut Remembered) {
         self.loaded = state;
-        match read(&self.files.keys) {
+        let read = read(&self.files.keys).and_then(|file| {
+            self.check_permissions()?;
+            Ok(file)
+        });
+        match read {
             Ok(file) => {
                 let before = self.keys.load_full();
                 let ring = keyring(file, Some(&before));
@@ -276,15 +307,33 @@ impl Watching {
                     "key file reloaded"
                 );
                 let entry = (!difference.is_empty()).then(|| Reloaded::new(&difference));
+                meters::keys_in_force(ring.len(), now_secs());
+                meters::keys_reloaded("loaded");
                 self.keys.replace(ring);
+                self.health.set(None);
                 self.last_error = None;
                 if let Some(error) = entry.and_then(|entry| entry.audit(&self.files.data_dir).err())
                 {
                     tracing::error!(%error, "the reload of the key file could not be noted in the audit log");
                 }
             }
-            Err(error) => self.say(&error.to_string()),
+            Err(error) => {
+                meters::keys_reloaded("kept");
+                self.health.set(Some(error.without_path()));
+                self.say(&error.to_string());
+            }
         }
+    }
+
+    fn check_permissions(&mut self) -> Result<(), ReloadError> {
+        let loose = key_permissions::check(&self.files.keys).err();
+        match loose {
+            Some(loose) if self.strict_permissions => return Err(loose.into()),
+            Some(ref new) if self.last_loose.as_ref() != Some(new) => tracing::warn!("{new}"),
+            _ => {}
+        }
+        self.last_loose = loose;
+        Ok(())
     }
 
     /// Says what is wrong with the file; the same again at most once a minute.
@@ -310,6 +359,25 @@ enum ReloadError {
     File(#[from] KeyFileError),
     #[error("the key file {} is empty; to revoke every key on purpose leave a comment line in it", .0.display())]
     Emptied(PathBuf),
+    #[error(transparent)]
+    Permissions(#[from] LoosePermissions),
+}
+
+impl ReloadError {
+    /// For those who may ask for the server's readiness: where its files are is none of their business.
+    fn without_path(&self) -> String {
+        match self {
+            Self::File(KeyFileError::Faults { faults, .. }) => faults.to_string(),
+            Self::File(KeyFileError::Read { source, .. }) => format!("it cannot be read: {source}"),
+            Self::File(KeyFileError::NotAFile { .. }) => "it is not a regular file".to_owned(),
+            Self::Emptied(_) => "it is empty".to_owned(),
+            Self::Permissions(_) => "others may read or change it".to_owned(),
+        }
+    }
+}
+
+fn now_secs() -> f64 {
+    Timestamp::now().as_ms() as f64 / 1000.0
 }
 
 /// A file without keys is meant so if it says anything at all; a blank one is an accident on its way.

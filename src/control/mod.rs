@@ -18,6 +18,7 @@ pub mod key_edit;
 pub mod key_file;
 mod key_lines;
 pub mod key_name;
+pub mod key_permissions;
 pub mod key_reload;
 pub mod key_selector;
 pub mod logging;

@@ -8,6 +8,7 @@ use super::buffer::Chunk;
 use super::prepare::Sealed;
 use super::queue::{Commit, Run, Segment};
 use super::{Phase, Shared};
+use crate::meters;
 
 /// How long a record that nobody waits for (a TCP frame, a syslog message) may wait for company. A commit
 /// costs the same whether it carries one record or thousands, and these protocols have no acknowledgement.
@@ -27,10 +28,12 @@ const CHUNKS_PER_WRITE: usize = 16;
 pub(super) fn run(shared: &Shared) {
     let mut writing: Option<(Arc<Segment>, u64)> = None;
     while let Some(commit) = next_commit(shared) {
+        let started = Instant::now();
         if let Err(error) = write(shared, &commit.runs, &mut writing) {
             fail(shared, &error);
             return;
         }
+        meters::committed(commit.bytes, started.elapsed());
         shared.counters.add(commit.records, commit.bytes);
         let mut state = shared.lock();
         state.queue.finish_commit(commit.runs);

@@ -2,6 +2,7 @@
 //! and the word that the server drains.
 
 pub mod http;
+pub mod observe;
 pub mod syslog_tcp;
 pub mod syslog_udp;
 pub mod tcp;
@@ -15,22 +16,25 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metrics::{counter, gauge};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::health::Health;
 use crate::ingest::Ingest;
 use crate::journal::Source;
 use crate::limits;
+use crate::meters;
 
 /// What every listener works with.
 #[derive(Clone, Debug)]
 pub struct Door {
     /// The path of what comes in.
     pub ingest: Arc<Ingest>,
+    /// Whether the server is ready.
+    pub health: Arc<Health>,
     /// Cancelled when the server begins to drain.
     pub drain: CancellationToken,
     /// The tasks that a drain waits for.
@@ -87,7 +91,7 @@ pub struct Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        gauge!("tell_connections_open", "source" => self.source.as_str()).decrement(1.0);
+        meters::door(self.source).connection_closed();
     }
 }
 
@@ -115,7 +119,7 @@ pub async fn accept<F>(
                 if error.kind() == io::ErrorKind::ConnectionAborted {
                     continue;
                 }
-                counter!("tell_accept_errors_total", "source" => source.as_str()).increment(1);
+                meters::door(source).accept_failed();
                 if failing.open() {
                     tracing::warn!(%error, source = source.as_str(), "cannot accept connections; trying again");
                 }
@@ -124,7 +128,7 @@ pub async fn accept<F>(
             }
         };
         let Ok(permit) = Arc::clone(&door.connections).try_acquire_owned() else {
-            counter!("tell_connections_refused_total", "source" => source.as_str()).increment(1);
+            meters::door(source).connection_refused();
             if full.open() {
                 tracing::warn!(
                     source = source.as_str(),
@@ -133,8 +137,7 @@ pub async fn accept<F>(
             }
             continue;
         };
-        counter!("tell_connections_total", "source" => source.as_str()).increment(1);
-        gauge!("tell_connections_open", "source" => source.as_str()).increment(1.0);
+        meters::door(source).connection_opened();
         let slot = Slot {
             _permit: permit,
             source,

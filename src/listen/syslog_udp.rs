@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 
-use metrics::counter;
 use tokio::net::UdpSocket;
 
 use super::syslog::Gathered;
@@ -11,6 +10,7 @@ use super::{Door, LogGate};
 use crate::fault::Fault;
 use crate::journal::Source;
 use crate::limits;
+use crate::meters;
 use crate::wire::syslog::datagram_message;
 
 /// Receives until the server drains, then takes what the socket still holds.
@@ -101,6 +101,5 @@ impl Datagrams {
 }
 
 fn drop_counted(messages: u64, fault: &Fault) {
-    counter!("tell_refused_total", "source" => Source::SyslogUdp.as_str(), "reason" => fault.answer().code)
-        .increment(messages);
+    meters::door(Source::SyslogUdp).refused(fault, messages);
 }

@@ -6,7 +6,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use metrics::counter;
 use tokio::net::TcpStream;
 
 use super::connection::{self, Ended, Next, Progress, Protocol};
@@ -15,6 +14,7 @@ use crate::auth::StreamingKey;
 use crate::fault::Fault;
 use crate::ingest::{Ingest, Submission};
 use crate::journal::{Encoding, Source};
+use crate::meters;
 use crate::wire::batch::Batch;
 use crate::wire::entries;
 use crate::wire::frame::{self, Frame};
@@ -40,8 +40,7 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, _slot: Slot, door: Door)
 
 /// Counts and logs why a connection was closed.
 pub(super) fn refused(source: Source, peer: SocketAddr, fault: &Fault) {
-    counter!("tell_refused_total", "source" => source.as_str(), "reason" => fault.answer().code)
-        .increment(1);
+    meters::door(source).refused(fault, 1);
     tracing::debug!(%peer, source = source.as_str(), %fault, "connection closed");
 }
 

@@ -95,6 +95,7 @@ pub struct Addresses {
     pub http: SocketAddr,
     pub syslog_tcp: SocketAddr,
     pub syslog_udp: SocketAddr,
+    pub metrics: SocketAddr,
 }
 
 impl Server {
@@ -111,7 +112,7 @@ impl Server {
             .command()
             .args(["serve", "--log-format", "json", "--log-level", "debug"])
             .args(["--tcp", free, "--http", free])
-            .args(["--syslog-tcp", free, "--syslog-udp", free])
+            .args(["--syslog-tcp", free, "--syslog-udp", free, "--metrics", free])
             .args(&self.args)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -136,6 +137,7 @@ impl Server {
                 http: ([127, 0, 0, 1], 0).into(),
                 syslog_tcp: ([127, 0, 0, 1], 0).into(),
                 syslog_udp: ([127, 0, 0, 1], 0).into(),
+                metrics: ([127, 0, 0, 1], 0).into(),
             },
             log,
             reader: Some(reader),
@@ -161,6 +163,7 @@ impl Server {
             http: address("http"),
             syslog_tcp: address("syslog_tcp"),
             syslog_udp: address("syslog_udp"),
+            metrics: address("metrics"),
         };
         self.running = Some(running);
     }

@@ -106,6 +106,9 @@ pub(super) fn parse(path: &Path, text: &str, raw: &mut Raw) {
             Item::Value(Value::Integer(number)) if setting.kind.takes_integers() => {
                 raw.add(setting, place, number.value().to_string().into());
             }
+            Item::Value(Value::Boolean(switch)) if setting.kind.takes_booleans() => {
+                raw.add(setting, place, switch.value().to_string().into());
+            }
             other => raw.faults.push(Fault {
                 place,
                 key: Some(setting.key),

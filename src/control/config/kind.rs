@@ -16,6 +16,11 @@ pub trait Accepts: Sync {
     fn takes_integers(&self) -> bool {
         false
     }
+
+    /// Whether a TOML boolean is as good as a string, and the flag alone means `true`.
+    fn takes_booleans(&self) -> bool {
+        false
+    }
 }
 
 /// A kind of value that can be read from text.
@@ -116,6 +121,28 @@ impl<T: Sync + Copy> Reads for OneOf<T> {
         let text = utf8(text)?;
         let found = self.0.iter().find(|(word, _)| *word == text);
         found.map(|(_, value)| *value).ok_or(Refusal::Unreadable)
+    }
+}
+
+/// On or off.
+#[derive(Debug)]
+pub struct Switch;
+
+impl Accepts for Switch {
+    fn right(&self) -> String {
+        "`true` or `false`".to_owned()
+    }
+
+    fn takes_booleans(&self) -> bool {
+        true
+    }
+}
+
+impl Reads for Switch {
+    type Value = bool;
+
+    fn read(&self, text: &OsStr) -> Result<bool, Refusal> {
+        utf8(text)?.parse().map_err(|_| Refusal::Unreadable)
     }
 }
 

@@ -67,6 +67,10 @@ pub struct Config {
     pub syslog_tcp: Listen,
     /// Syslog over UDP.
     pub syslog_udp: Listen,
+    /// Scrapes, liveness and readiness.
+    pub metrics: Listen,
+    /// Whether a key file that others may read or write is refused.
+    pub strict_permissions: bool,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// The least severe level that is logged.
@@ -235,6 +239,8 @@ impl Raw {
         let http = self.take(&settings::HTTP);
         let syslog_tcp = self.take(&settings::SYSLOG_TCP);
         let syslog_udp = self.take(&settings::SYSLOG_UDP);
+        let metrics = self.take(&settings::METRICS);
+        let strict_permissions = self.take(&settings::STRICT_PERMISSIONS);
         let log_format = self.take(&settings::LOG_FORMAT);
         let log_level = self.take(&settings::LOG_LEVEL);
         let journal_limit = self.take(&settings::JOURNAL_LIMIT);
@@ -252,6 +258,7 @@ impl Raw {
             (&settings::TCP, tcp.flatten()),
             (&settings::HTTP, http.flatten()),
             (&settings::SYSLOG_TCP, syslog_tcp.flatten()),
+            (&settings::METRICS, metrics.flatten()),
         ];
         for (i, second) in listeners.iter().enumerate() {
             for first in listeners.iter().take(i) {
@@ -303,6 +310,8 @@ impl Raw {
             http: http?,
             syslog_tcp: syslog_tcp?,
             syslog_udp: syslog_udp?,
+            metrics: metrics?,
+            strict_permissions: strict_permissions?,
             log_format: log_format?,
             log_level: log_level?,
             journal_limit: journal_limit?,

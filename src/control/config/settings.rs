@@ -9,7 +9,9 @@ use std::time::Duration;
 use tracing::Level;
 
 use super::LogFormat;
-use super::kind::{Accepts, Address, Count, DiskLimit, FilePath, Memory, OneOf, Period, Size};
+use super::kind::{
+    Accepts, Address, Count, DiskLimit, FilePath, Memory, OneOf, Period, Size, Switch,
+};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -80,7 +82,7 @@ impl Section {
 }
 
 /// Every setting, in the order of the help and the README.
-pub static SETTINGS: [&AnySetting; 17] = [
+pub static SETTINGS: [&AnySetting; 19] = [
     &CONFIG,
     &DATA_DIR,
     &KEYS,
@@ -88,6 +90,8 @@ pub static SETTINGS: [&AnySetting; 17] = [
     &HTTP,
     &SYSLOG_TCP,
     &SYSLOG_UDP,
+    &METRICS,
+    &STRICT_PERMISSIONS,
     &LOG_FORMAT,
     &LOG_LEVEL,
     &JOURNAL_LIMIT,
@@ -189,6 +193,30 @@ pub static SYSLOG_UDP: Setting<Address> = Setting {
     help: "Listen for syslog over UDP",
     section: Section::Listeners,
     kind: Address,
+};
+
+/// See [`Config::metrics`](super::Config::metrics).
+pub static METRICS: Setting<Address> = Setting {
+    key: "metrics",
+    flag: "metrics",
+    variable: "TELL_METRICS",
+    value_name: "ADDR:PORT|off",
+    default: "127.0.0.1:9464",
+    help: "Listen for scrapes of /metrics, and for /health and /ready",
+    section: Section::Listeners,
+    kind: Address,
+};
+
+/// See [`Config::strict_permissions`](super::Config::strict_permissions).
+pub static STRICT_PERMISSIONS: Setting<Switch> = Setting {
+    key: "strict_permissions",
+    flag: "strict-permissions",
+    variable: "TELL_STRICT_PERMISSIONS",
+    value_name: "BOOL",
+    default: "false",
+    help: "Refuse a key file that others may read or write, instead of warning",
+    section: Section::Files,
+    kind: Switch,
 };
 
 /// See [`Config::log_format`](super::Config::log_format).

@@ -47,6 +47,8 @@ fn nothing_set_gives_the_defaults() {
         http: "127.0.0.1:8080".parse().ok(),
         syslog_tcp: "127.0.0.1:1514".parse().ok(),
         syslog_udp: "127.0.0.1:1514".parse().ok(),
+        metrics: "127.0.0.1:9464".parse().ok(),
+        strict_permissions: false,
         log_format: LogFormat::Text,
         log_level: tracing::Level::INFO,
         journal_limit: JournalLimit::Auto,
@@ -73,6 +75,8 @@ fn a_file_sets_everything() {
         http = "[::1]:2"
         syslog_tcp = "off"
         syslog_udp = "127.0.0.1:0"
+        metrics = "127.0.0.1:3"
+        strict_permissions = true
         log_format = "json"
         log_level = "debug"
         journal_limit = "500MB"
@@ -92,6 +96,8 @@ fn a_file_sets_everything() {
         http: "[::1]:2".parse().ok(),
         syslog_tcp: None,
         syslog_udp: "127.0.0.1:0".parse().ok(),
+        metrics: "127.0.0.1:3".parse().ok(),
+        strict_permissions: true,
         log_format: LogFormat::Json,
         log_level: tracing::Level::DEBUG,
         journal_limit: JournalLimit::Bytes(500_000_000),
@@ -295,13 +301,13 @@ proptest! {
     }
 
     #[test]
-    fn a_file_with_n_broken_settings_has_n_faults(broken in proptest::collection::vec(any::<bool>(), 16)) {
+    fn a_file_with_n_broken_settings_has_n_faults(broken in proptest::collection::vec(any::<bool>(), settings::in_file().count())) {
         let mut text = String::new();
         let mut lines = Vec::new();
         for (i, (setting, broken)) in settings::in_file().zip(broken).enumerate() {
             if broken {
                 lines.push(i + 1);
-                text.push_str(&format!("{} = true\n", setting.key));
+                text.push_str(&format!("{} = []\n", setting.key));
             } else {
                 text.push_str("# whole\n");
             }

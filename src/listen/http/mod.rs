@@ -20,15 +20,15 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use metrics::counter;
 use tokio::net::TcpStream;
 
-use super::{Door, Slot};
+use super::{Door, Slot, observe};
 use crate::auth::StreamingKey;
 use crate::fault::Fault;
 use crate::ingest::Submission;
 use crate::journal::{Encoding, Source};
 use crate::limits;
+use crate::meters;
 use crate::wire::batch::Batch;
 use crate::wire::entries;
 use crate::wire::json_lines::{self, LineKind};
@@ -100,8 +100,9 @@ async fn answer(
 ) -> Response<Full<Bytes>> {
     let request_id = respond::RequestId::next();
     let endpoint = match route(request.method(), request.uri().path()) {
-        Ok(Some(endpoint)) => endpoint,
-        Ok(None) => return respond::health(request.method()),
+        Ok(Route::Ingest(endpoint)) => endpoint,
+        Ok(Route::Health) => return observe::health(),
+        Ok(Route::Ready) => return observe::ready(&door.health),
         Err(fault) => return refuse(fault, &request_id),
     };
     match take(endpoint, request, peer, door, last_key).await {
@@ -111,25 +112,47 @@ async fn answer(
 }
 
 fn refuse(fault: Fault, request_id: &respond::RequestId) -> Response<Full<Bytes>> {
-    counter!("tell_refused_total", "source" => Source::Http.as_str(), "reason" => fault.answer().code).increment(1);
+    meters::door(Source::Http).refused(&fault, 1);
     respond::refused(&fault, request_id)
 }
 
-/// The endpoint of a path; `None` is the health check.
-fn route(method: &Method, path: &str) -> Result<Option<Endpoint>, Fault> {
-    let endpoint = match path {
-        "/v1/events" => Endpoint::Events,
-        "/v1/logs" => Endpoint::Logs,
-        "/v1/ingest" => Endpoint::Ingest,
-        "/health" if method == Method::GET || method == Method::HEAD => return Ok(None),
-        "/health" => return Err(Fault::Method("GET, HEAD")),
+/// What a path leads to.
+enum Route {
+    Ingest(Endpoint),
+    Health,
+    Ready,
+}
+
+fn route(method: &Method, path: &str) -> Result<Route, Fault> {
+    let (route, allowed, is_allowed) = match path {
+        "/v1/events" => (
+            Route::Ingest(Endpoint::Events),
+            "POST",
+            method == Method::POST,
+        ),
+        "/v1/logs" => (
+            Route::Ingest(Endpoint::Logs),
+            "POST",
+            method == Method::POST,
+        ),
+        "/v1/ingest" => (
+            Route::Ingest(Endpoint::Ingest),
+            "POST",
+            method == Method::POST,
+        ),
+        "/health" => (Route::Health, "GET, HEAD", is_read(method)),
+        "/ready" => (Route::Ready, "GET, HEAD", is_read(method)),
         _ => return Err(Fault::NotFound),
     };
-    if method == Method::POST {
-        Ok(Some(endpoint))
+    if is_allowed {
+        Ok(route)
     } else {
-        Err(Fault::Method("POST"))
+        Err(Fault::Method(allowed))
     }
+}
+
+fn is_read(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
 }
 
 /// What was accepted of a request, durably, and what was not.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use hyper::{Method, Response, StatusCode};
+use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use super::Taken;
@@ -52,15 +52,6 @@ struct Refusal<'a> {
     error: &'a str,
     message: String,
     request_id: String,
-}
-
-pub(super) fn health(method: &Method) -> Response<Full<Bytes>> {
-    let body = if method == Method::HEAD {
-        ""
-    } else {
-        "{\"status\":\"ok\"}"
-    };
-    json(StatusCode::OK, body.into())
 }
 
 pub(super) fn taken(taken: &Taken, request_id: &RequestId) -> Response<Full<Bytes>> {

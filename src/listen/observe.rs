@@ -1,0 +1,161 @@
+//! The listener for those who watch the server: `/metrics`, `/health`, `/ready`.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::health::{Health, Unready};
+use crate::ingest::Ingest;
+use crate::{limits, meters};
+
+/// What the listener shows.
+#[derive(Clone)]
+pub struct Observed {
+    /// The recorder's content.
+    pub recorder: PrometheusHandle,
+    /// Keys and journal.
+    pub ingest: Arc<Ingest>,
+    /// Readiness.
+    pub health: Arc<Health>,
+}
+
+/// Serves until the server has drained; it answers while that goes on.
+pub async fn serve(listener: TcpListener, observed: Observed, end: CancellationToken) {
+    loop {
+        let accepted = tokio::select! {
+            () = end.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(limits::ACCEPT_BACKOFF).await;
+            continue;
+        };
+        let observed = observed.clone();
+        tokio::spawn(async move {
+            let service = service_fn(|request: Request<Incoming>| {
+                let answer = observed.answer(&request);
+                async move { Ok::<_, Infallible>(answer) }
+            });
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(limits::HEADER_TIMEOUT)
+                .max_buf_size(limits::HTTP_BUFFER_BYTES)
+                .serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection for metrics ended");
+            }
+        });
+    }
+}
+
+impl Observed {
+    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let mut response = match request.uri().path() {
+            "/metrics" => text(self.metrics(), "text/plain; version=0.0.4; charset=utf-8"),
+            "/health" => health(),
+            "/ready" => ready(&self.health),
+            _ => status(StatusCode::NOT_FOUND),
+        };
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            response = status(StatusCode::METHOD_NOT_ALLOWED);
+            response
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        response
+    }
+
+    fn metrics(&self) -> String {
+        let journal = self.ingest.journal().status();
+        meters::journal_now(journal.disk_bytes, journal.queued_bytes);
+        let mut text = self.recorder.render();
+        let (keys, workspaces) = self.busiest();
+        meters::write_busiest(&mut text, &keys, &workspaces);
+        text
+    }
+
+    /// The keys and workspaces with most events.
+    fn busiest(&self) -> (Vec<(String, u64)>, Vec<(u32, u64)>) {
+        let keyring = self.ingest.keys().load_full();
+        let mut keys = Vec::new();
+        let mut by_workspace: HashMap<u32, u64> = HashMap::new();
+        for (grant, _) in keyring.grants() {
+            let events = grant.usage.read().events;
+            if events > 0 {
+                keys.push((grant.key_id, events));
+                *by_workspace.entry(grant.workspace.get()).or_default() += events;
+            }
+        }
+        let mut workspaces: Vec<_> = by_workspace.into_iter().collect();
+        keep_busiest(&mut keys);
+        keep_busiest(&mut workspaces);
+        (
+            keys.into_iter()
+                .map(|(id, events)| (id.to_string(), events))
+                .collect(),
+            workspaces,
+        )
+    }
+}
+
+fn keep_busiest<K: Ord + Copy>(counted: &mut Vec<(K, u64)>) {
+    counted.sort_unstable_by_key(|&(key, events)| (std::cmp::Reverse(events), key));
+    counted.truncate(limits::BUSIEST_SHOWN);
+}
+
+/// Alive: it answers.
+pub(super) fn health() -> Response<Full<Bytes>> {
+    text("{\"status\":\"ok\"}".to_owned(), "application/json")
+}
+
+/// Ready, or not and why.
+pub(super) fn ready(health: &Health) -> Response<Full<Bytes>> {
+    #[derive(Serialize)]
+    struct Body {
+        status: &'static str,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        reasons: Vec<Unready>,
+    }
+    let reasons = health.unready();
+    let ready = reasons.is_empty();
+    let body = Body {
+        status: if ready { "ready" } else { "unready" },
+        reasons,
+    };
+    // Writing a plain struct as JSON to memory does not fail.
+    let mut response = text(
+        serde_json::to_string(&body).unwrap_or_default(),
+        "application/json",
+    );
+    if !ready {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    response
+}
+
+fn text(body: String, content_type: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+fn status(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,259 @@
+//! Every metric of the server, defined in one place: name, unit, labels, help.
+//!
+//! Names and units follow the Prometheus conventions. Labels have few values: the door, a reason from the
+//! table of faults. What is counted per key is in its [`Usage`](crate::auth::usage::Usage); only the
+//! busiest keys are shown as metrics. Handles are kept, so that counting on the way of a frame is one
+//! atomic addition a read.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
+};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::fault::Fault;
+use crate::journal::Source;
+
+const CONNECTIONS: &str = "tell_connections";
+const CONNECTIONS_OPENED: &str = "tell_connections_opened_total";
+const CONNECTIONS_REFUSED: &str = "tell_connections_refused_total";
+const ACCEPT_ERRORS: &str = "tell_accept_errors_total";
+const FRAMES: &str = "tell_frames_total";
+const EVENTS: &str = "tell_events_total";
+const BYTES: &str = "tell_payload_bytes_total";
+const REFUSED: &str = "tell_refused_total";
+const COMMIT_SECONDS: &str = "tell_commit_duration_seconds";
+const COMMIT_BYTES: &str = "tell_commit_size_bytes";
+const JOURNAL_BYTES: &str = "tell_journal_size_bytes";
+const JOURNAL_QUEUED: &str = "tell_journal_queued_bytes";
+const JOURNAL_DAMAGED: &str = "tell_journal_damaged_records";
+const KEYS: &str = "tell_keys";
+const KEY_RELOADS: &str = "tell_key_reloads_total";
+const KEY_RELOAD_TIME: &str = "tell_key_reload_timestamp_seconds";
+const KEY_EVENTS: &str = "tell_key_events_total";
+const WORKSPACE_EVENTS: &str = "tell_workspace_events_total";
+
+/// A commit of a record takes a tenth of a millisecond on a good disk, and seconds on one that stalls.
+const SECONDS_BUCKETS: [f64; 13] = [
+    0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0, 10.0,
+];
+
+/// From one block to the largest commit.
+const BYTES_BUCKETS: [f64; 8] = [
+    4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0, 16777216.0, 67108864.0,
+];
+
+/// Installs the recorder, once, before anything is counted.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Full(COMMIT_SECONDS.to_owned()), &SECONDS_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full(COMMIT_BYTES.to_owned()), &BYTES_BUCKETS)?
+        .install_recorder()?;
+    describe();
+    LazyLock::force(&METERS);
+    Ok(handle)
+}
+
+fn describe() {
+    describe_gauge!(CONNECTIONS, "Open connections, by door.");
+    describe_counter!(
+        CONNECTIONS_OPENED,
+        "Connections that were accepted, by door."
+    );
+    describe_counter!(
+        CONNECTIONS_REFUSED,
+        "Connections closed because max_connections was reached, by door."
+    );
+    describe_counter!(
+        ACCEPT_ERRORS,
+        "Failed attempts to accept a connection, by door."
+    );
+    describe_counter!(
+        FRAMES,
+        "Frames, requests and groups of syslog messages that were appended to the journal, by door."
+    );
+    describe_counter!(
+        EVENTS,
+        "Events, log lines, metrics, spans and snapshots in them, by door."
+    );
+    describe_counter!(BYTES, Unit::Bytes, "Payload bytes in them, by door.");
+    describe_counter!(
+        REFUSED,
+        "Frames, requests, messages and connections that were refused, by door and reason."
+    );
+    describe_histogram!(
+        COMMIT_SECONDS,
+        Unit::Seconds,
+        "Time to write and sync one commit."
+    );
+    describe_histogram!(COMMIT_BYTES, Unit::Bytes, "Size of one commit.");
+    describe_gauge!(
+        JOURNAL_BYTES,
+        Unit::Bytes,
+        "Disk that the journal takes, space reserved ahead included."
+    );
+    describe_gauge!(JOURNAL_QUEUED, Unit::Bytes, "Bytes waiting for a commit.");
+    describe_gauge!(
+        JOURNAL_DAMAGED,
+        "Damaged records found in the last segment at the start."
+    );
+    describe_gauge!(KEYS, "Streaming keys in force.");
+    describe_counter!(KEY_RELOADS, "Reloads of the key file, by result.");
+    describe_gauge!(
+        KEY_RELOAD_TIME,
+        Unit::Seconds,
+        "When the keys in force were loaded, seconds since 1970."
+    );
+}
+
+/// What is counted at one door.
+#[derive(Debug)]
+pub struct DoorMeters {
+    source: Source,
+    connections: Gauge,
+    opened: Counter,
+    connections_refused: Counter,
+    accept_errors: Counter,
+    frames: Counter,
+    events: Counter,
+    bytes: Counter,
+}
+
+struct Meters {
+    doors: [DoorMeters; 4],
+    commit_seconds: Histogram,
+    commit_bytes: Histogram,
+}
+
+static METERS: LazyLock<Meters> = LazyLock::new(|| Meters {
+    doors: [
+        Source::Tcp,
+        Source::Http,
+        Source::SyslogTcp,
+        Source::SyslogUdp,
+    ]
+    .map(DoorMeters::new),
+    commit_seconds: histogram!(COMMIT_SECONDS),
+    commit_bytes: histogram!(COMMIT_BYTES),
+});
+
+/// The meters of a door.
+pub fn door(source: Source) -> &'static DoorMeters {
+    let [tcp, http, syslog_tcp, syslog_udp] = &METERS.doors;
+    match source {
+        Source::Tcp => tcp,
+        Source::Http => http,
+        Source::SyslogTcp => syslog_tcp,
+        Source::SyslogUdp => syslog_udp,
+    }
+}
+
+impl DoorMeters {
+    fn new(source: Source) -> Self {
+        let door = source.as_str();
+        Self {
+            source,
+            connections: gauge!(CONNECTIONS, "source" => door),
+            opened: counter!(CONNECTIONS_OPENED, "source" => door),
+            connections_refused: counter!(CONNECTIONS_REFUSED, "source" => door),
+            accept_errors: counter!(ACCEPT_ERRORS, "source" => door),
+            frames: counter!(FRAMES, "source" => door),
+            events: counter!(EVENTS, "source" => door),
+            bytes: counter!(BYTES, "source" => door),
+        }
+    }
+
+    /// A connection was accepted.
+    pub fn connection_opened(&self) {
+        self.opened.increment(1);
+        self.connections.increment(1.0);
+    }
+
+    /// It ended.
+    pub fn connection_closed(&self) {
+        self.connections.decrement(1.0);
+    }
+
+    /// A connection was closed at once, because there are too many.
+    pub fn connection_refused(&self) {
+        self.connections_refused.increment(1);
+    }
+
+    /// Accepting failed.
+    pub fn accept_failed(&self) {
+        self.accept_errors.increment(1);
+    }
+
+    /// Something was appended to the journal.
+    pub fn appended(&self, frames: u64, events: u64, bytes: u64) {
+        self.frames.increment(frames);
+        self.events.increment(events);
+        self.bytes.increment(bytes);
+    }
+
+    /// Something was refused.
+    pub fn refused(&self, fault: &Fault, times: u64) {
+        counter!(REFUSED, "source" => self.source.as_str(), "reason" => fault.answer().code)
+            .increment(times);
+    }
+}
+
+/// A commit ended well.
+pub fn committed(bytes: u64, took: Duration) {
+    METERS.commit_seconds.record(took.as_secs_f64());
+    METERS.commit_bytes.record(bytes as f64);
+}
+
+/// The key file was read anew, with this result: `loaded` or `kept`, where it was not usable.
+pub fn keys_reloaded(result: &'static str) {
+    counter!(KEY_RELOADS, "result" => result).increment(1);
+}
+
+/// The keys in force, and since when, in seconds since 1970.
+pub fn keys_in_force(keys: usize, since_unix_secs: f64) {
+    gauge!(KEYS).set(keys as f64);
+    gauge!(KEY_RELOAD_TIME).set(since_unix_secs);
+}
+
+/// The journal as recovery found it.
+pub fn journal_recovered(damaged: u64) {
+    gauge!(JOURNAL_DAMAGED).set(damaged as f64);
+}
+
+/// The journal right now.
+pub fn journal_now(disk_bytes: u64, queued_bytes: u64) {
+    gauge!(JOURNAL_BYTES).set(disk_bytes as f64);
+    gauge!(JOURNAL_QUEUED).set(queued_bytes as f64);
+}
+
+/// The busiest keys and workspaces, as further lines of the exposition: their labels change, and the
+/// recorder would keep every label it ever saw.
+pub fn write_busiest(out: &mut String, keys: &[(String, u64)], workspaces: &[(u32, u64)]) {
+    use std::fmt::Write;
+
+    // Writing to a String does not fail.
+    if !keys.is_empty() {
+        let _ = writeln!(
+            out,
+            "# HELP {KEY_EVENTS} Events accepted with the busiest keys, by public id."
+        );
+        let _ = writeln!(out, "# TYPE {KEY_EVENTS} counter");
+        for (id, events) in keys {
+            let _ = writeln!(out, "{KEY_EVENTS}{{key_id=\"{id}\"}} {events}");
+        }
+        let _ = writeln!(
+            out,
+            "\n# HELP {WORKSPACE_EVENTS} Events accepted for the busiest workspaces."
+        );
+        let _ = writeln!(out, "# TYPE {WORKSPACE_EVENTS} counter");
+        for (workspace, events) in workspaces {
+            let _ = writeln!(
+                out,
+                "{WORKSPACE_EVENTS}{{workspace=\"{workspace}\"}} {events}"
+            );
+        }
+    }
+}
