@@ -16,6 +16,9 @@ pub enum Fault {
         "a valid streaming key is required: Authorization: Bearer <32 hex>, X-API-Key: <32 hex> or ?token=<32 hex>"
     )]
     Unauthorized,
+    /// A key that was good when it was used on this connection no longer is.
+    #[error("the streaming key was revoked")]
+    Revoked,
     /// The Batch carries another key than the request.
     #[error("the batch carries another key than the request")]
     KeyMismatch,
@@ -104,6 +107,7 @@ impl Fault {
     pub const fn answer(&self) -> Answer {
         let (status, code) = match self {
             Self::Unauthorized => (401, "unauthorized"),
+            Self::Revoked => (401, "revoked"),
             Self::KeyMismatch => (403, "key_mismatch"),
             Self::Frame(FrameFault::Empty) => (400, "frame_empty"),
             Self::Frame(FrameFault::TooLong { .. }) => (413, "frame_too_long"),
@@ -128,6 +132,15 @@ impl Fault {
             Self::CommitFailed => (503, "commit_failed"),
         };
         Answer { status, code }
+    }
+
+    /// Whether somebody tried to get in without a good key. A malformed frame is no such attempt, nor is a
+    /// key that was good a moment ago.
+    pub const fn is_failed_authentication(&self) -> bool {
+        matches!(
+            self,
+            Self::Unauthorized | Self::SyslogKey(_) | Self::SyslogNoKey
+        )
     }
 
     /// Whether the same thing sent again later may well be accepted.

@@ -125,8 +125,8 @@ impl Ingest {
             };
             run.add(submission);
             let facts = Facts {
-                workspace: run.grant.workspace,
-                key_id: run.grant.key_id,
+                workspace: run.grant.workspace(),
+                key_id: run.grant.key_id(),
                 source,
                 encoding: submission.encoding,
                 received_at_ns,
@@ -145,20 +145,16 @@ impl Ingest {
                 // Busy is tried again by every door but UDP: it is no refusal yet.
                 if !matches!(refused, Refused::Busy) {
                     runs.iter()
-                        .for_each(|run| run.grant.usage.refused(run.frames));
+                        .for_each(|run| run.grant.usage().refused(run.frames));
                 }
                 let fault = Some(refused.into());
                 return (None, Submitted { appended: 0, fault });
             }
         };
         for run in &runs {
-            let last = LastUse {
-                at_ns: received_at_ns,
-                source,
-                peer: run.peer,
-            };
+            let last = LastUse::new(received_at_ns, source, run.peer.ip());
             run.grant
-                .usage
+                .usage()
                 .accepted(run.frames, run.events, run.bytes, last);
             meters::door(source).appended(run.frames, run.events, run.bytes);
         }
@@ -173,7 +169,7 @@ impl Ingest {
 /// Consecutive submissions with one key: one count for all of them.
 struct Run<'a> {
     key: StreamingKey,
-    grant: &'a Grant,
+    grant: Grant<'a>,
     frames: u64,
     events: u64,
     bytes: u64,
@@ -181,7 +177,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(first: &Submission<'_>, grant: &'a Grant) -> Self {
+    fn new(first: &Submission<'_>, grant: Grant<'a>) -> Self {
         Self {
             key: first.key,
             grant,

@@ -22,6 +22,24 @@ const _: () = assert!(
 /// How long a connection may go without an authenticated frame, message or request.
 pub const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Source addresses whose failed authentications are counted one by one: about 100 bytes each.
+pub const FAILURE_SOURCES: usize = 4096;
+
+/// Failures of one source are told in one log line for this long.
+pub const FAILURE_WINDOW: Duration = Duration::from_secs(60);
+
+/// How often it is looked for windows that are over.
+pub const FAILURE_SWEEP: Duration = Duration::from_secs(5);
+
+/// Failures in a window that cost nothing: a client with an old key and a few connections.
+pub const FAILURES_FREE: u64 = 10;
+
+/// Each further failure delays its own answer by this much more.
+pub const FAILURE_DELAY_STEP: Duration = Duration::from_millis(50);
+
+/// The longest delay. Longer ones would tie up connections of ours, not effort of theirs.
+pub const FAILURE_DELAY_MAX: Duration = Duration::from_secs(1);
+
 /// How long an HTTP client may take to send the head of a request.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 

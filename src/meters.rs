@@ -5,6 +5,7 @@
 //! busiest keys are shown as metrics. Handles are kept, so that counting on the way of a frame is one
 //! atomic addition a read.
 
+use std::fmt::{Display, Write};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::auth::{KeyId, Workspace};
 use crate::fault::Fault;
 use crate::journal::Source;
 
@@ -229,31 +231,40 @@ pub fn journal_now(disk_bytes: u64, queued_bytes: u64) {
     gauge!(JOURNAL_QUEUED).set(queued_bytes as f64);
 }
 
-/// The busiest keys and workspaces, as further lines of the exposition: their labels change, and the
-/// recorder would keep every label it ever saw.
-pub fn write_busiest(out: &mut String, keys: &[(String, u64)], workspaces: &[(u32, u64)]) {
-    use std::fmt::Write;
+/// The busiest keys and workspaces with their events. Further lines of the exposition, because their labels
+/// change, and the recorder would keep every label it ever saw.
+#[derive(Debug, Default)]
+pub struct Busiest {
+    /// Events accepted by key, the busiest first.
+    pub keys: Vec<(KeyId, u64)>,
+    /// Events accepted by workspace, the busiest first.
+    pub workspaces: Vec<(Workspace, u64)>,
+}
 
+impl Busiest {
+    /// Appends the lines.
+    pub fn write(&self, out: &mut String) {
+        if !self.keys.is_empty() {
+            let help = "Events accepted with the busiest keys, by public id.";
+            write_family(out, KEY_EVENTS, help, "key_id", &self.keys);
+        }
+        if !self.workspaces.is_empty() {
+            let help = "Events accepted for the busiest workspaces.";
+            write_family(out, WORKSPACE_EVENTS, help, "workspace", &self.workspaces);
+        }
+    }
+}
+
+fn write_family(
+    out: &mut String,
+    name: &str,
+    help: &str,
+    label: &str,
+    values: &[(impl Display, u64)],
+) {
     // Writing to a String does not fail.
-    if !keys.is_empty() {
-        let _ = writeln!(
-            out,
-            "# HELP {KEY_EVENTS} Events accepted with the busiest keys, by public id."
-        );
-        let _ = writeln!(out, "# TYPE {KEY_EVENTS} counter");
-        for (id, events) in keys {
-            let _ = writeln!(out, "{KEY_EVENTS}{{key_id=\"{id}\"}} {events}");
-        }
-        let _ = writeln!(
-            out,
-            "\n# HELP {WORKSPACE_EVENTS} Events accepted for the busiest workspaces."
-        );
-        let _ = writeln!(out, "# TYPE {WORKSPACE_EVENTS} counter");
-        for (workspace, events) in workspaces {
-            let _ = writeln!(
-                out,
-                "{WORKSPACE_EVENTS}{{workspace=\"{workspace}\"}} {events}"
-            );
-        }
+    let _ = writeln!(out, "\n# HELP {name} {help}\n# TYPE {name} counter");
+    for (value, events) in values {
+        let _ = writeln!(out, "{name}{{{label}=\"{value}\"}} {events}");
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::Failures;
 use crate::control::atomic_file;
 use crate::control::config::{Config, JournalLimit, Listen};
 use crate::control::first_start;
@@ -165,6 +166,7 @@ async fn serve(
     let health = Arc::new(Health::new(journal.clone(), keys.health()));
     let door = Door {
         health: Arc::clone(&health),
+        failures: Arc::default(),
         ingest: Arc::new(Ingest::new(keys.keys(), journal.clone())),
         drain: CancellationToken::new(),
         tasks: TaskTracker::new(),
@@ -181,6 +183,7 @@ async fn serve(
     let drained = CancellationToken::new();
     let metrics = observe(config, observed, drained.clone())?;
     tokio::spawn(upkeep(recorder));
+    tokio::spawn(sweep(Arc::clone(&door.failures)));
     let _answers_until_the_end = drained.drop_guard();
     keys.watch().map_err(ServeError::Start)?;
     tracing::info!(
@@ -255,6 +258,14 @@ async fn upkeep(recorder: PrometheusHandle) {
     loop {
         tokio::time::sleep(limits::METRICS_UPKEEP).await;
         recorder.run_upkeep();
+    }
+}
+
+/// Logs failed authentications, gathered.
+async fn sweep(failures: Arc<Failures>) {
+    loop {
+        tokio::time::sleep(limits::FAILURE_SWEEP).await;
+        failures.sweep();
     }
 }
 

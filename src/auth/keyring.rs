@@ -31,135 +31,215 @@ pub struct KeySpec {
     pub name: Option<Box<str>>,
 }
 
-/// What a key is good for.
-#[derive(Clone, Debug)]
-pub struct Grant {
-    /// Where it writes to.
-    pub workspace: Workspace,
-    /// Its public id.
-    pub key_id: KeyId,
-    /// What was counted for it; shared by all rings that hold the key in this workspace or another.
-    pub usage: Arc<Usage>,
+/// What a key is good for. Reads what it is asked for from the ring: a lookup itself touches no more than
+/// it needs to find the key.
+#[derive(Clone, Copy)]
+pub struct Grant<'a> {
+    ring: &'a Keyring,
+    place: usize,
 }
 
+impl<'a> Grant<'a> {
+    /// Where it writes to.
+    pub fn workspace(&self) -> Workspace {
+        self.entry().workspace
+    }
+
+    /// Its public id.
+    pub fn key_id(&self) -> KeyId {
+        self.entry().usage.key_id()
+    }
+
+    /// What was counted for it; shared by all rings that hold the key, in this workspace or another.
+    pub fn usage(&self) -> &'a Arc<Usage> {
+        &self.entry().usage
+    }
+
+    /// What its owner calls it.
+    pub fn name(&self) -> Option<&'a str> {
+        let name = self.entry().name;
+        let from = name.start as usize;
+        match name.len {
+            0 => None,
+            len => self.ring.names.get(from..from + len as usize),
+        }
+    }
+
+    fn entry(&self) -> &'a Entry {
+        &self.ring.entries[self.place]
+    }
+}
+
+impl fmt::Debug for Grant<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Grant({} in {:?})", self.key_id(), self.workspace())
+    }
+}
+
+/// What a lookup does not need.
 #[derive(Debug)]
-struct Slot {
-    key: StreamingKey,
-    grant: Grant,
-    name: Option<Box<str>>,
+struct Entry {
+    workspace: Workspace,
+    name: Name,
+    usage: Arc<Usage>,
+}
+
+/// A place in [`Keyring::names`]. A million `Box<str>` would take three times as much.
+#[derive(Clone, Copy, Debug)]
+struct Name {
+    start: u32,
+    len: u16,
 }
 
 /// An immutable set of keys.
+///
+/// Built to be small where a lookup goes: 10 bytes a key in the index and 16 for the key, so that a million
+/// keys fit a third-level cache of today.
 pub struct Keyring {
-    slots: HashTable<Slot>,
+    /// Places in `keys` and `entries`, by the hash of the key.
+    index: HashTable<u32>,
+    keys: Vec<StreamingKey>,
+    entries: Vec<Entry>,
+    names: String,
     hasher: RandomState,
-    /// A key for each place of a power of two, for misses to compare against: as many as the ring holds,
-    /// so that they are as cold in the cache as the slots are.
-    decoys: Box<[StreamingKey]>,
 }
 
 impl Keyring {
     /// A ring of these keys. What was counted for a key in `previous` goes on in the new ring. Of a key
     /// given twice the first counts; the key file refuses such a set.
     pub fn new(specs: Vec<KeySpec>, previous: Option<&Self>) -> Self {
-        let hasher = RandomState::new();
-        let mut slots: HashTable<Slot> = HashTable::with_capacity(specs.len());
-        let mut decoys = Vec::with_capacity(specs.len().next_power_of_two());
+        let mut ring = Self {
+            index: HashTable::with_capacity(specs.len()),
+            keys: Vec::with_capacity(specs.len()),
+            entries: Vec::with_capacity(specs.len()),
+            names: String::new(),
+            hasher: RandomState::new(),
+        };
         for spec in specs {
-            let hash = hash(&hasher, &spec.key);
-            decoys.push(spec.key);
-            if slots.find(hash, |slot| slot.key == spec.key).is_some() {
-                continue;
+            ring.insert(&spec, previous);
+        }
+        ring.names.shrink_to_fit();
+        ring
+    }
+
+    fn insert(&mut self, spec: &KeySpec, previous: Option<&Self>) {
+        let hash = hash(&self.hasher, &spec.key);
+        // 2^32 keys do not fit a key file.
+        let Ok(place) = u32::try_from(self.keys.len()) else {
+            return;
+        };
+        let known = |&at: &u32| self.keys.get(at as usize) == Some(&spec.key);
+        if self.index.find(hash, known).is_some() {
+            return;
+        }
+        let kept = previous.and_then(|ring| ring.lookup(&spec.key));
+        let usage = match kept {
+            Some(grant) => Arc::clone(grant.usage()),
+            None => Arc::new(Usage::new(spec.key.id())),
+        };
+        let name = self.take_name(spec.name.as_deref());
+        let (keys, hasher) = (&self.keys, &self.hasher);
+        self.index
+            .insert_unique(hash, place, |&at| self::hash(hasher, &keys[at as usize]));
+        self.keys.push(spec.key);
+        self.entries.push(Entry {
+            workspace: spec.workspace,
+            name,
+            usage,
+        });
+    }
+
+    fn take_name(&mut self, name: Option<&str>) -> Name {
+        let name = name.unwrap_or_default();
+        let place = u32::try_from(self.names.len())
+            .ok()
+            .zip(u16::try_from(name.len()).ok());
+        match place {
+            Some((start, len)) => {
+                self.names.push_str(name);
+                Name { start, len }
             }
-            let kept = previous.and_then(|ring| ring.lookup(&spec.key));
-            let grant = Grant {
-                workspace: spec.workspace,
-                key_id: kept.map_or_else(|| spec.key.id(), |grant| grant.key_id),
-                usage: kept.map_or_else(Arc::default, |grant| Arc::clone(&grant.usage)),
-            };
-            let slot = Slot {
-                key: spec.key,
-                grant,
-                name: spec.name,
-            };
-            slots.insert_unique(hash, slot, |slot| self::hash(&hasher, &slot.key));
-        }
-        if decoys.is_empty() {
-            decoys.push(StreamingKey::from_bytes([0; 16]));
-        }
-        for i in 0..decoys.len().next_power_of_two() - decoys.len() {
-            decoys.push(decoys[i]);
-        }
-        Self {
-            slots,
-            hasher,
-            decoys: decoys.into_boxed_slice(),
+            // Beyond what a key file can hold: the key works, nameless.
+            None => Name { start: 0, len: 0 },
         }
     }
 
     /// What `key` is good for; `None` when it is not in the ring.
     #[inline]
-    pub fn lookup(&self, key: &StreamingKey) -> Option<&Grant> {
+    pub fn lookup(&self, key: &StreamingKey) -> Option<Grant<'_>> {
         let hash = hash(&self.hasher, key);
-        let found = self.slots.find(hash, |slot| same(&slot.key, key));
-        if found.is_none() {
-            let decoy = &self.decoys[hash as usize & (self.decoys.len() - 1)];
-            black_box(same(decoy, key));
+        let found = self
+            .index
+            .find(hash, |&at| same(&self.keys[at as usize], key));
+        match found {
+            Some(&at) => Some(Grant {
+                ring: self,
+                place: at as usize,
+            }),
+            None => {
+                self.compare_with_another(hash, key);
+                None
+            }
         }
-        found.map(|slot| &slot.grant)
     }
 
-    /// How many keys there are.
-    pub fn len(&self) -> usize {
-        self.slots.len()
-    }
-
-    /// Whether there is no key.
-    pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+    /// The work of a hit: from a place in the index that the hash points at to a key, and a comparison.
+    fn compare_with_another(&self, hash: u64, key: &StreamingKey) {
+        let mask = self.index.num_buckets().wrapping_sub(1);
+        // Half of the buckets are empty: a few tries find one that is not.
+        let decoy = (0..8).find_map(|step| {
+            self.index
+                .get_bucket((hash as usize).wrapping_add(step) & mask)
+        });
+        let decoy = decoy.and_then(|&at| self.keys.get(at as usize));
+        black_box(decoy.is_some_and(|decoy| same(decoy, key)));
     }
 
     /// What changed since `previous`. Looks at all keys: not for the way of a frame.
     pub fn difference<'a>(&'a self, previous: &'a Self) -> Difference<'a> {
         let mut difference = Difference::default();
-        for slot in &self.slots {
-            let named = (&slot.grant, slot.name.as_deref());
-            match previous.lookup(&slot.key) {
-                None => difference.added.push(named),
-                Some(before) if before.workspace != slot.grant.workspace => {
-                    difference.moved.push((before.workspace, named));
+        for (key, grant) in self.keys.iter().zip(self.grants()) {
+            match previous.lookup(key) {
+                None => difference.added.push(grant),
+                Some(before) if before.workspace() != grant.workspace() => {
+                    difference.moved.push((before.workspace(), grant));
                 }
                 Some(_) => {}
             }
         }
-        for slot in &previous.slots {
-            if self.lookup(&slot.key).is_none() {
-                difference.removed.push((&slot.grant, slot.name.as_deref()));
+        for (key, grant) in previous.keys.iter().zip(previous.grants()) {
+            if self.lookup(key).is_none() {
+                difference.removed.push(grant);
             }
         }
         difference
     }
 
-    /// All grants with the names of their keys, in no order.
-    pub fn grants(&self) -> impl Iterator<Item = NamedGrant<'_>> {
-        self.slots
-            .iter()
-            .map(|slot| (&slot.grant, slot.name.as_deref()))
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// All grants, in the order they were given.
+    pub fn grants(&self) -> impl Iterator<Item = Grant<'_>> {
+        (0..self.entries.len()).map(|place| Grant { ring: self, place })
     }
 }
 
-/// A grant and the name of its key.
-pub type NamedGrant<'a> = (&'a Grant, Option<&'a str>);
-
-/// What changed from one ring to the next, in no order.
+/// What changed from one ring to the next.
 #[derive(Debug, Default)]
 pub struct Difference<'a> {
     /// Keys that are new.
-    pub added: Vec<NamedGrant<'a>>,
+    pub added: Vec<Grant<'a>>,
     /// Keys that are gone.
-    pub removed: Vec<NamedGrant<'a>>,
+    pub removed: Vec<Grant<'a>>,
     /// Keys that write to another workspace now, with the one they wrote to.
-    pub moved: Vec<(Workspace, NamedGrant<'a>)>,
+    pub moved: Vec<(Workspace, Grant<'a>)>,
 }
 
 impl Difference<'_> {
@@ -209,10 +289,12 @@ impl Keys {
         self.current.load_full()
     }
 
-    /// Replaces the ring.
-    pub fn replace(&self, ring: Keyring) {
-        self.current.store(Arc::new(ring));
+    /// Replaces the ring, and returns the new one.
+    pub fn replace(&self, ring: Keyring) -> Arc<Keyring> {
+        let ring = Arc::new(ring);
+        self.current.store(Arc::clone(&ring));
         self.replaced.send_replace(());
+        ring
     }
 
     /// Changes with every replacement, for connections that are idle while their key is revoked.
@@ -245,7 +327,10 @@ mod tests {
         assert_eq!(ring.len(), 1000);
         for n in 0..1000 {
             let grant = ring.lookup(&key(n)).unwrap();
-            assert_eq!((grant.workspace.get(), grant.key_id), (n + 1, key(n).id()));
+            assert_eq!(
+                (grant.workspace().get(), grant.key_id()),
+                (n + 1, key(n).id())
+            );
         }
         for n in 1000..3000 {
             assert!(ring.lookup(&key(n)).is_none());
@@ -271,7 +356,7 @@ mod tests {
         let keys = Keys::new(Keyring::new(vec![spec(1, 1), spec(2, 2)], None));
         let mut replacements = keys.replacements();
         assert!(!replacements.has_changed().unwrap());
-        let usage = Arc::clone(&keys.load().lookup(&key(2)).unwrap().usage);
+        let usage = Arc::clone(keys.load().lookup(&key(2)).unwrap().usage());
         let next = Keyring::new(vec![spec(2, 9)], Some(&keys.load()));
         keys.replace(next);
         assert!(replacements.has_changed().unwrap());
@@ -284,8 +369,8 @@ mod tests {
         assert!(ring.difference(&ring).is_empty());
         assert!(ring.lookup(&key(1)).is_none());
         let moved = ring.lookup(&key(2)).unwrap();
-        assert_eq!(moved.workspace.get(), 9);
-        assert!(Arc::ptr_eq(&moved.usage, &usage));
+        assert_eq!(moved.workspace().get(), 9);
+        assert!(Arc::ptr_eq(moved.usage(), &usage));
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! What is counted for a key while the server runs: on the hot path, without waiting for anybody.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::key::KeyId;
 use crate::journal::Source;
 
-/// Counters of one key; they survive reloads of the key file.
-#[derive(Debug, Default)]
+/// Counters of one key; they survive reloads of the key file. 80 bytes, because there may be a million.
+#[derive(Debug)]
 pub struct Usage {
+    key_id: KeyId,
     frames: AtomicU64,
     events: AtomicU64,
     bytes: AtomicU64,
@@ -16,15 +18,34 @@ pub struct Usage {
     last: Mutex<Option<LastUse>>,
 }
 
+const _: () = assert!(
+    size_of::<Usage>() <= 80,
+    "memory per key is stated and bounded"
+);
+
 /// The last accepted use of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastUse {
-    /// Nanoseconds since 1970.
-    pub at_ns: u64,
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
     /// The door.
     pub source: Source,
     /// The sender.
-    pub peer: SocketAddr,
+    pub peer: Ipv6Addr,
+}
+
+impl LastUse {
+    /// A use at this time, nanoseconds since 1970. An IPv4 address is kept as IPv4-mapped.
+    pub fn new(at_ns: u64, source: Source, peer: IpAddr) -> Self {
+        Self {
+            at_ms: at_ns / 1_000_000,
+            source,
+            peer: match peer {
+                IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+                IpAddr::V6(v6) => v6,
+            },
+        }
+    }
 }
 
 /// A reading of the counters.
@@ -43,6 +64,23 @@ pub struct UsageReading {
 }
 
 impl Usage {
+    /// Counters of the key with this id, all zero.
+    pub fn new(key_id: KeyId) -> Self {
+        Self {
+            key_id,
+            frames: AtomicU64::new(0),
+            events: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            last: Mutex::new(None),
+        }
+    }
+
+    /// Public id of the key.
+    pub fn key_id(&self) -> KeyId {
+        self.key_id
+    }
+
     /// Adds what was counted earlier, before this process or before the key went and came back.
     pub fn add(&self, earlier: &UsageReading) {
         self.frames.fetch_add(earlier.frames, Ordering::Relaxed);
@@ -87,16 +125,12 @@ mod tests {
 
     #[test]
     fn earlier_counts_are_added_and_the_last_use_is_the_latest() {
-        let last = LastUse {
-            at_ns: 5,
-            source: Source::Http,
-            peer: SocketAddr::from(([127, 0, 0, 1], 1)),
-        };
-        let usage = Usage::default();
+        let last = LastUse::new(5_000_000, Source::Http, [127, 0, 0, 1].into());
+        let usage = Usage::new(KeyId(1));
         usage.accepted(1, 100, 2000, last);
         usage.refused(3);
-        let resumed = Usage::default();
-        resumed.accepted(1, 1, 1, LastUse { at_ns: 6, ..last });
+        let resumed = Usage::new(KeyId(1));
+        resumed.accepted(1, 1, 1, LastUse { at_ms: 6, ..last });
         resumed.add(&usage.read());
         assert_eq!(
             resumed.read(),
@@ -105,7 +139,7 @@ mod tests {
                 events: 101,
                 bytes: 2001,
                 refused: 3,
-                last: Some(LastUse { at_ns: 6, ..last }),
+                last: Some(LastUse { at_ms: 6, ..last }),
             }
         );
     }

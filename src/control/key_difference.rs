@@ -6,7 +6,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::audit::{Action, AuditEntry, AuditLog};
-use crate::auth::keyring::{Difference, NamedGrant};
+use crate::auth::Grant;
+use crate::auth::keyring::Difference;
 use crate::limits;
 
 /// A reload, ready to be noted: it no longer borrows the keyrings.
@@ -66,8 +67,12 @@ impl Reloaded {
     }
 }
 
-fn describe((grant, name): &NamedGrant<'_>) -> Value {
-    json!({"key_id": grant.key_id.to_string(), "name": name, "workspace": grant.workspace.get()})
+fn describe(grant: &Grant<'_>) -> Value {
+    json!({
+        "key_id": grant.key_id().to_string(),
+        "name": grant.name(),
+        "workspace": grant.workspace().get(),
+    })
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use super::key_file::{self, KeyFile, KeyFileError};
 use super::key_permissions::{self, LoosePermissions};
 use super::remembered::Remembered;
 use super::timestamp::Timestamp;
+use crate::auth::keyring::Difference;
 use crate::auth::{KeySpec, Keyring, Keys};
 use crate::health::KeyFileHealth;
 use crate::limits;
@@ -294,34 +295,39 @@ impl Watching {
         match read {
             Ok(file) => {
                 let before = self.keys.load_full();
-                let ring = keyring(file, Some(&before));
+                let ring = self.keys.replace(keyring(file, Some(&before)));
+                meters::keys_in_force(ring.len(), now_secs());
+                meters::keys_reloaded("loaded");
+                self.health.set(None);
+                self.last_error = None;
+                // The new keys are in force: what follows is bookkeeping.
                 let difference = ring.difference(&before);
+                self.note(&difference, ring.len());
                 // What goes is remembered with its last count; what comes back goes on from there.
                 remembered.collect(&before);
                 remembered.resume_added(&difference);
-                tracing::info!(
-                    keys = ring.len(),
-                    added = difference.added.len(),
-                    removed = difference.removed.len(),
-                    moved = difference.moved.len(),
-                    "key file reloaded"
-                );
-                let entry = (!difference.is_empty()).then(|| Reloaded::new(&difference));
-                meters::keys_in_force(ring.len(), now_secs());
-                meters::keys_reloaded("loaded");
-                self.keys.replace(ring);
-                self.health.set(None);
-                self.last_error = None;
-                if let Some(error) = entry.and_then(|entry| entry.audit(&self.files.data_dir).err())
-                {
-                    tracing::error!(%error, "the reload of the key file could not be noted in the audit log");
-                }
             }
             Err(error) => {
                 meters::keys_reloaded("kept");
                 self.health.set(Some(error.without_path()));
                 self.say(&error.to_string());
             }
+        }
+    }
+
+    fn note(&self, difference: &Difference<'_>, keys: usize) {
+        tracing::info!(
+            keys,
+            added = difference.added.len(),
+            removed = difference.removed.len(),
+            moved = difference.moved.len(),
+            "key file reloaded"
+        );
+        if difference.is_empty() {
+            return;
+        }
+        if let Err(error) = Reloaded::new(difference).audit(&self.files.data_dir) {
+            tracing::error!(%error, "the reload of the key file could not be noted in the audit log");
         }
     }
 

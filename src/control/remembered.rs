@@ -49,27 +49,27 @@ impl Remembered {
     /// Adds what is remembered to the counters of all keys of the first ring.
     pub fn resume_all(&mut self, ring: &Keyring) {
         let notes_first_sight = ring.len() <= FIRST_SEEN_KEYS;
-        for (grant, _) in ring.grants() {
+        for grant in ring.grants() {
             self.resume(grant, notes_first_sight);
         }
     }
 
     /// Adds what is remembered to the counters of the keys that a reload brought.
     pub fn resume_added(&mut self, difference: &Difference<'_>) {
-        for (grant, _) in &difference.added {
+        for &grant in &difference.added {
             self.resume(grant, true);
         }
     }
 
-    fn resume(&mut self, grant: &Grant, notes_first_sight: bool) {
-        match self.keys.get(&grant.key_id) {
-            Some(usage) => grant.usage.add(&reading(usage)),
+    fn resume(&mut self, grant: Grant<'_>, notes_first_sight: bool) {
+        match self.keys.get(&grant.key_id()) {
+            Some(usage) => grant.usage().add(&reading(usage)),
             None if notes_first_sight => {
                 let seen = KeyUsage {
                     created_at: Some(Timestamp::now()),
                     ..KeyUsage::default()
                 };
-                self.keys.insert(grant.key_id, seen);
+                self.keys.insert(grant.key_id(), seen);
                 self.changed = true;
             }
             None => {}
@@ -78,19 +78,17 @@ impl Remembered {
 
     /// Takes over what the counters say.
     pub fn collect(&mut self, ring: &Keyring) {
-        for (grant, _) in ring.grants() {
-            let read = grant.usage.read();
+        for grant in ring.grants() {
+            let read = grant.usage().read();
             if read == UsageReading::default() {
                 continue;
             }
-            let usage = self.keys.entry(grant.key_id).or_default();
+            let usage = self.keys.entry(grant.key_id()).or_default();
             let now = KeyUsage {
                 created_at: usage.created_at,
-                last_used_at: read
-                    .last
-                    .map(|last| Timestamp::from_ms(last.at_ns / 1_000_000)),
+                last_used_at: read.last.map(|last| Timestamp::from_ms(last.at_ms)),
                 last_source: read.last.map(|last| last.source),
-                last_peer: read.last.map(|last| last.peer.ip()),
+                last_peer: read.last.map(|last| last.peer.to_canonical()),
                 frames: read.frames,
                 events: read.events,
                 bytes: read.bytes,
@@ -124,10 +122,8 @@ fn reading(usage: &KeyUsage) -> UsageReading {
         events: usage.events,
         bytes: usage.bytes,
         refused: usage.refused,
-        last: last.map(|((at, source), peer)| LastUse {
-            at_ns: at.as_ms().saturating_mul(1_000_000),
-            source,
-            peer: (peer, 0).into(),
+        last: last.map(|((at, source), peer)| {
+            LastUse::new(at.as_ms().saturating_mul(1_000_000), source, peer)
         }),
     }
 }
@@ -151,21 +147,21 @@ mod tests {
     fn counting_goes_on_over_a_restart_and_a_key_that_comes_back() {
         let directory = tempfile::tempdir().unwrap();
         let key = StreamingKey::from_bytes([1; 16]);
-        let last = LastUse {
-            at_ns: 5_000_000,
-            source: Source::Tcp,
-            peer: ([127, 0, 0, 1], 9).into(),
-        };
+        let last = LastUse::new(5_000_000, Source::Tcp, [127, 0, 0, 1].into());
         for run in 1..=3 {
             let mut remembered = Remembered::load(directory.path());
             let first = ring(None);
             remembered.resume_all(&first);
-            first.lookup(&key).unwrap().usage.accepted(1, 10, 100, last);
+            first
+                .lookup(&key)
+                .unwrap()
+                .usage()
+                .accepted(1, 10, 100, last);
             remembered.collect(&first);
             let without = Keyring::new(Vec::new(), Some(&first));
             let back = ring(Some(&without));
             remembered.resume_added(&back.difference(&without));
-            let read = back.lookup(&key).unwrap().usage.read();
+            let read = back.lookup(&key).unwrap().usage().read();
             assert_eq!(
                 (read.frames, read.events, read.bytes),
                 (run, 10 * run, 100 * run)

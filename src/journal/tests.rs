@@ -473,7 +473,7 @@ proptest! {
         disk.create(&id.file_name(), blocks as u64).unwrap();
         for (i, byte) in bytes.iter().enumerate() {
             for bit in 0..8 {
-                if byte & (1 << bit) != 0 && (i < 8 || i >= BLOCK_BYTES) {
+                if byte & (1 << bit) != 0 && !(8..BLOCK_BYTES).contains(&i) {
                     disk.flip_bit(&id.file_name(), i, bit);
                 }
             }

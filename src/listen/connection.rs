@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tokio_util::io::poll_read_buf;
 
 use super::Door;
 use crate::fault::Fault;
+use crate::journal::Source;
 use crate::limits;
 
 thread_local! {
@@ -61,7 +63,7 @@ pub(super) enum Next {
 
 /// Why a connection ended.
 #[derive(Debug)]
-pub(super) enum Ended {
+enum Ended {
     /// The peer closed it.
     ByPeer,
     /// The peer, or the network, broke it.
@@ -77,9 +79,29 @@ enum Turn {
     EndOfStream,
 }
 
-/// Serves a connection to its end.
+/// Serves a connection to its end, and counts and logs how it ended.
 pub(super) async fn serve<S: AsyncRead + Unpin>(
     mut stream: S,
+    protocol: impl Protocol,
+    source: Source,
+    peer: SocketAddr,
+    door: &Door,
+) {
+    let source_name = source.as_str();
+    match run(&mut stream, protocol, door).await {
+        Ended::ByPeer | Ended::Drained => {}
+        Ended::Broken(error) => {
+            tracing::debug!(%peer, source = source_name, %error, "connection broken");
+        }
+        Ended::Closed(fault) => {
+            tracing::debug!(%peer, source = source_name, %fault, "connection closed");
+            door.refuse(source, peer, &fault).await;
+        }
+    }
+}
+
+async fn run<S: AsyncRead + Unpin>(
+    stream: &mut S,
     mut protocol: impl Protocol,
     door: &Door,
 ) -> Ended {
@@ -90,7 +112,7 @@ pub(super) async fn serve<S: AsyncRead + Unpin>(
     let mut drain_until: Option<Instant> = None;
     loop {
         let unauthenticated = !protocol.is_authenticated();
-        let turn = poll_fn(|cx| poll_turn(Pin::new(&mut stream), &mut protocol, &mut rest, cx));
+        let turn = poll_fn(|cx| poll_turn(Pin::new(&mut *stream), &mut protocol, &mut rest, cx));
         // Reading comes first: while bytes arrive, nothing else is even looked at but the drain's deadline.
         let turn = tokio::select! {
             biased;
@@ -102,7 +124,7 @@ pub(super) async fn serve<S: AsyncRead + Unpin>(
             }
             Ok(()) = replacements.changed() => {
                 if !protocol.keys_still_good() {
-                    return Ended::Closed(Fault::Unauthorized);
+                    return Ended::Closed(Fault::Revoked);
                 }
                 continue;
             }

@@ -22,6 +22,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::Failures;
+use crate::fault::Fault;
 use crate::health::Health;
 use crate::ingest::Ingest;
 use crate::journal::Source;
@@ -33,6 +35,8 @@ use crate::meters;
 pub struct Door {
     /// The path of what comes in.
     pub ingest: Arc<Ingest>,
+    /// Failed authentications, by source.
+    pub failures: Arc<Failures>,
     /// Whether the server is ready.
     pub health: Arc<Health>,
     /// Cancelled when the server begins to drain.
@@ -45,6 +49,22 @@ pub struct Door {
     pub max_frame_bytes: u32,
     /// The largest HTTP body, before and after decompression, bytes.
     pub max_body_bytes: usize,
+}
+
+impl Door {
+    /// Counts a refusal, and delays its answer where the source keeps failing to authenticate.
+    async fn refuse(&self, source: Source, peer: SocketAddr, fault: &Fault) {
+        meters::door(source).refused(fault, 1);
+        if fault.is_failed_authentication() {
+            let delay = self.failures.note(peer.ip());
+            if !delay.is_zero() {
+                tokio::select! {
+                    () = tokio::time::sleep(delay) => {}
+                    () = self.drain.cancelled() => {}
+                }
+            }
+        }
+    }
 }
 
 /// Binds a TCP listener. An address of `[::]` takes IPv4 too.

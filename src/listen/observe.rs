@@ -17,8 +17,10 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::Workspace;
 use crate::health::{Health, Unready};
 use crate::ingest::Ingest;
+use crate::meters::Busiest;
 use crate::{limits, meters};
 
 /// What the listener shows.
@@ -82,32 +84,26 @@ impl Observed {
         let journal = self.ingest.journal().status();
         meters::journal_now(journal.disk_bytes, journal.queued_bytes);
         let mut text = self.recorder.render();
-        let (keys, workspaces) = self.busiest();
-        meters::write_busiest(&mut text, &keys, &workspaces);
+        self.busiest().write(&mut text);
         text
     }
 
     /// The keys and workspaces with most events.
-    fn busiest(&self) -> (Vec<(String, u64)>, Vec<(u32, u64)>) {
+    fn busiest(&self) -> Busiest {
         let keyring = self.ingest.keys().load_full();
         let mut keys = Vec::new();
-        let mut by_workspace: HashMap<u32, u64> = HashMap::new();
-        for (grant, _) in keyring.grants() {
-            let events = grant.usage.read().events;
+        let mut by_workspace: HashMap<Workspace, u64> = HashMap::new();
+        for grant in keyring.grants() {
+            let events = grant.usage().read().events;
             if events > 0 {
-                keys.push((grant.key_id, events));
-                *by_workspace.entry(grant.workspace.get()).or_default() += events;
+                keys.push((grant.key_id(), events));
+                *by_workspace.entry(grant.workspace()).or_default() += events;
             }
         }
         let mut workspaces: Vec<_> = by_workspace.into_iter().collect();
         keep_busiest(&mut keys);
         keep_busiest(&mut workspaces);
-        (
-            keys.into_iter()
-                .map(|(id, events)| (id.to_string(), events))
-                .collect(),
-            workspaces,
-        )
+        Busiest { keys, workspaces }
     }
 }
 

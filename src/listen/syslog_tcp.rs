@@ -7,9 +7,8 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
-use super::connection::{self, Ended, Next, Progress, Protocol};
+use super::connection::{self, Next, Progress, Protocol};
 use super::syslog::Gathered;
-use super::tcp::refused;
 use super::{Door, Slot};
 use crate::auth::StreamingKey;
 use crate::fault::Fault;
@@ -30,11 +29,7 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, _slot: Slot, door: Door)
         peer,
         key: None,
     };
-    match connection::serve(stream, messages, &door).await {
-        Ended::ByPeer | Ended::Drained => {}
-        Ended::Broken(error) => tracing::debug!(%peer, %error, "syslog connection broken"),
-        Ended::Closed(fault) => refused(Source::SyslogTcp, peer, &fault),
-    }
+    connection::serve(stream, messages, Source::SyslogTcp, peer, &door).await;
 }
 
 #[derive(Debug)]

@@ -62,6 +62,10 @@ impl Datagrams {
             let keyring = door.ingest.keys().load();
             if let Err(fault) = self.gathered.add(message, truncated, peer, &keyring, None) {
                 drop_counted(1, &fault);
+                if fault.is_failed_authentication() {
+                    // There is no answer to delay.
+                    door.failures.note(peer.ip());
+                }
             }
         }
         if received == 0 {

@@ -8,13 +8,12 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
-use super::connection::{self, Ended, Next, Progress, Protocol};
+use super::connection::{self, Next, Progress, Protocol};
 use super::{Door, Slot};
 use crate::auth::StreamingKey;
 use crate::fault::Fault;
 use crate::ingest::{Ingest, Submission};
 use crate::journal::{Encoding, Source};
-use crate::meters;
 use crate::wire::batch::Batch;
 use crate::wire::entries;
 use crate::wire::frame::{self, Frame};
@@ -31,17 +30,7 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, _slot: Slot, door: Door)
         peer,
         keys: Vec::new(),
     };
-    match connection::serve(stream, frames, &door).await {
-        Ended::ByPeer | Ended::Drained => {}
-        Ended::Broken(error) => tracing::debug!(%peer, %error, "TCP connection broken"),
-        Ended::Closed(fault) => refused(Source::Tcp, peer, &fault),
-    }
-}
-
-/// Counts and logs why a connection was closed.
-pub(super) fn refused(source: Source, peer: SocketAddr, fault: &Fault) {
-    meters::door(source).refused(fault, 1);
-    tracing::debug!(%peer, source = source.as_str(), %fault, "connection closed");
+    connection::serve(stream, frames, Source::Tcp, peer, &door).await;
 }
 
 #[derive(Debug)]

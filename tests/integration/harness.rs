@@ -112,7 +112,14 @@ impl Server {
             .command()
             .args(["serve", "--log-format", "json", "--log-level", "debug"])
             .args(["--tcp", free, "--http", free])
-            .args(["--syslog-tcp", free, "--syslog-udp", free, "--metrics", free])
+            .args([
+                "--syslog-tcp",
+                free,
+                "--syslog-udp",
+                free,
+                "--metrics",
+                free,
+            ])
             .args(&self.args)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -28,7 +28,6 @@ use crate::fault::Fault;
 use crate::ingest::Submission;
 use crate::journal::{Encoding, Source};
 use crate::limits;
-use crate::meters;
 use crate::wire::batch::Batch;
 use crate::wire::entries;
 use crate::wire::json_lines::{self, LineKind};
@@ -103,16 +102,21 @@ async fn answer(
         Ok(Route::Ingest(endpoint)) => endpoint,
         Ok(Route::Health) => return observe::health(),
         Ok(Route::Ready) => return observe::ready(&door.health),
-        Err(fault) => return refuse(fault, &request_id),
+        Err(fault) => return refuse(fault, peer, door, &request_id).await,
     };
     match take(endpoint, request, peer, door, last_key).await {
         Ok(taken) => respond::taken(&taken, &request_id),
-        Err(fault) => refuse(fault, &request_id),
+        Err(fault) => refuse(fault, peer, door, &request_id).await,
     }
 }
 
-fn refuse(fault: Fault, request_id: &respond::RequestId) -> Response<Full<Bytes>> {
-    meters::door(Source::Http).refused(&fault, 1);
+async fn refuse(
+    fault: Fault,
+    peer: SocketAddr,
+    door: &Door,
+    request_id: &respond::RequestId,
+) -> Response<Full<Bytes>> {
+    door.refuse(Source::Http, peer, &fault).await;
     respond::refused(&fault, request_id)
 }
 

@@ -1,0 +1,104 @@
+//! A lookup in the keyring: hits, misses and near misses (one bit off) over 1 to 1,000,000 keys.
+//!
+//! `cargo bench --bench keyring`. Probes go through the ring in random order, so that a large ring is as
+//! cold in the cache as it is with as many senders.
+#![allow(clippy::unwrap_used)]
+
+use divan::{Bencher, black_box};
+use tell_server::auth::{KeySpec, Keyring, StreamingKey, Workspace};
+
+const SIZES: [usize; 4] = [1, 1_000, 100_000, 1_000_000];
+
+/// Probes of a bench: more than a second-level cache holds.
+const PROBES: usize = 1 << 20;
+
+fn main() {
+    for keys in SIZES {
+        let before = resident_bytes();
+        let ring = ring(keys);
+        let each = (resident_bytes().saturating_sub(before)) as f64 / keys as f64;
+        if keys > 1_000 {
+            println!(
+                "memory of a ring of {} keys: {each:.0} bytes a key",
+                ring.len()
+            );
+        }
+    }
+    divan::main();
+}
+
+/// A small generator with a fixed seed: the same keys in every run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn key(&mut self) -> [u8; 16] {
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&self.next().to_le_bytes());
+        key[8..].copy_from_slice(&self.next().to_le_bytes());
+        key
+    }
+}
+
+fn keys(n: usize) -> Vec<[u8; 16]> {
+    let mut random = Random(42);
+    (0..n).map(|_| random.key()).collect()
+}
+
+fn ring(n: usize) -> Keyring {
+    let specs = keys(n).into_iter().enumerate().map(|(i, key)| KeySpec {
+        key: StreamingKey::from_bytes(key),
+        workspace: Workspace::new(i as u32 % 10_000 + 1).unwrap(),
+        name: Some(format!("key-{i}").into()),
+    });
+    Keyring::new(specs.collect(), None)
+}
+
+fn lookups(bencher: Bencher, n: usize, probe: impl Fn(&mut Random, [u8; 16]) -> [u8; 16]) {
+    let ring = ring(n);
+    let keys = keys(n);
+    let mut random = Random(7);
+    let probes: Vec<StreamingKey> = (0..PROBES)
+        .map(|_| {
+            let key = keys[random.next() as usize % n];
+            StreamingKey::from_bytes(probe(&mut random, key))
+        })
+        .collect();
+    let mut i = 0;
+    bencher.bench_local(|| {
+        i = (i + 1) % PROBES;
+        ring.lookup(black_box(&probes[i])).is_some()
+    });
+}
+
+#[divan::bench(args = SIZES, sample_count = 1000, sample_size = 1000)]
+fn hit(bencher: Bencher, n: usize) {
+    lookups(bencher, n, |_, key| key);
+}
+
+#[divan::bench(args = SIZES, sample_count = 1000, sample_size = 1000)]
+fn miss(bencher: Bencher, n: usize) {
+    lookups(bencher, n, |random, _| random.key());
+}
+
+#[divan::bench(args = SIZES, sample_count = 1000, sample_size = 1000)]
+fn near_miss(bencher: Bencher, n: usize) {
+    lookups(bencher, n, |random, mut key| {
+        let bit = random.next() as usize % 128;
+        key[bit / 8] ^= 1 << (bit % 8);
+        key
+    });
+}
+
+/// Resident memory of this process, bytes.
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096
+}
