@@ -76,6 +76,13 @@ impl fmt::Debug for Grant<'_> {
     }
 }
 
+/// A key, and its place in [`Keyring::entries`].
+#[derive(Debug)]
+struct Slot {
+    key: StreamingKey,
+    place: u32,
+}
+
 /// What a lookup does not need.
 #[derive(Debug)]
 struct Entry {
@@ -93,12 +100,10 @@ struct Name {
 
 /// An immutable set of keys.
 ///
-/// Built to be small where a lookup goes: 10 bytes a key in the index and 16 for the key, so that a million
-/// keys fit a third-level cache of today.
+/// Built for few and small steps where a lookup goes: the hash leads to a slot of 20 bytes that holds the
+/// key itself. Whatever else is known of a key stands apart.
 pub struct Keyring {
-    /// Places in `keys` and `entries`, by the hash of the key.
-    index: HashTable<u32>,
-    keys: Vec<StreamingKey>,
+    slots: HashTable<Slot>,
     entries: Vec<Entry>,
     names: String,
     hasher: RandomState,
@@ -109,8 +114,7 @@ impl Keyring {
     /// given twice the first counts; the key file refuses such a set.
     pub fn new(specs: Vec<KeySpec>, previous: Option<&Self>) -> Self {
         let mut ring = Self {
-            index: HashTable::with_capacity(specs.len()),
-            keys: Vec::with_capacity(specs.len()),
+            slots: HashTable::with_capacity(specs.len()),
             entries: Vec::with_capacity(specs.len()),
             names: String::new(),
             hasher: RandomState::new(),
@@ -125,11 +129,10 @@ impl Keyring {
     fn insert(&mut self, spec: &KeySpec, previous: Option<&Self>) {
         let hash = hash(&self.hasher, &spec.key);
         // 2^32 keys do not fit a key file.
-        let Ok(place) = u32::try_from(self.keys.len()) else {
+        let Ok(place) = u32::try_from(self.entries.len()) else {
             return;
         };
-        let known = |&at: &u32| self.keys.get(at as usize) == Some(&spec.key);
-        if self.index.find(hash, known).is_some() {
+        if self.slots.find(hash, |slot| slot.key == spec.key).is_some() {
             return;
         }
         let kept = previous.and_then(|ring| ring.lookup(&spec.key));
@@ -138,10 +141,13 @@ impl Keyring {
             None => Arc::new(Usage::new(spec.key.id())),
         };
         let name = self.take_name(spec.name.as_deref());
-        let (keys, hasher) = (&self.keys, &self.hasher);
-        self.index
-            .insert_unique(hash, place, |&at| self::hash(hasher, &keys[at as usize]));
-        self.keys.push(spec.key);
+        let slot = Slot {
+            key: spec.key,
+            place,
+        };
+        let hasher = &self.hasher;
+        self.slots
+            .insert_unique(hash, slot, |slot| self::hash(hasher, &slot.key));
         self.entries.push(Entry {
             workspace: spec.workspace,
             name,
@@ -168,14 +174,8 @@ impl Keyring {
     #[inline]
     pub fn lookup(&self, key: &StreamingKey) -> Option<Grant<'_>> {
         let hash = hash(&self.hasher, key);
-        let found = self
-            .index
-            .find(hash, |&at| same(&self.keys[at as usize], key));
-        match found {
-            Some(&at) => Some(Grant {
-                ring: self,
-                place: at as usize,
-            }),
+        match self.slots.find(hash, |slot| same(&slot.key, key)) {
+            Some(slot) => Some(self.grant(slot)),
             None => {
                 self.compare_with_another(hash, key);
                 None
@@ -183,23 +183,30 @@ impl Keyring {
         }
     }
 
-    /// The work of a hit: from a place in the index that the hash points at to a key, and a comparison.
+    /// The work of a hit: a slot that the hash points at, and a comparison.
     fn compare_with_another(&self, hash: u64, key: &StreamingKey) {
-        let mask = self.index.num_buckets().wrapping_sub(1);
-        // Half of the buckets are empty: a few tries find one that is not.
+        let mask = self.slots.num_buckets().wrapping_sub(1);
+        // At least an eighth of the buckets are empty, seldom several in a row.
         let decoy = (0..8).find_map(|step| {
-            self.index
+            self.slots
                 .get_bucket((hash as usize).wrapping_add(step) & mask)
         });
-        let decoy = decoy.and_then(|&at| self.keys.get(at as usize));
-        black_box(decoy.is_some_and(|decoy| same(decoy, key)));
+        black_box(decoy.is_some_and(|slot| same(&slot.key, key)));
+    }
+
+    fn grant(&self, slot: &Slot) -> Grant<'_> {
+        Grant {
+            ring: self,
+            place: slot.place as usize,
+        }
     }
 
     /// What changed since `previous`. Looks at all keys: not for the way of a frame.
     pub fn difference<'a>(&'a self, previous: &'a Self) -> Difference<'a> {
         let mut difference = Difference::default();
-        for (key, grant) in self.keys.iter().zip(self.grants()) {
-            match previous.lookup(key) {
+        for slot in &self.slots {
+            let grant = self.grant(slot);
+            match previous.lookup(&slot.key) {
                 None => difference.added.push(grant),
                 Some(before) if before.workspace() != grant.workspace() => {
                     difference.moved.push((before.workspace(), grant));
@@ -207,9 +214,9 @@ impl Keyring {
                 Some(_) => {}
             }
         }
-        for (key, grant) in previous.keys.iter().zip(previous.grants()) {
-            if self.lookup(key).is_none() {
-                difference.removed.push(grant);
+        for slot in &previous.slots {
+            if self.lookup(&slot.key).is_none() {
+                difference.removed.push(previous.grant(slot));
             }
         }
         difference
@@ -217,12 +224,12 @@ impl Keyring {
 
     /// How many keys there are.
     pub fn len(&self) -> usize {
-        self.keys.len()
+        self.slots.len()
     }
 
     /// Whether there is no key.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.slots.is_empty()
     }
 
     /// All grants, in the order they were given.
@@ -231,7 +238,7 @@ impl Keyring {
     }
 }
 
-/// What changed from one ring to the next.
+/// What changed from one ring to the next, in no order.
 #[derive(Debug, Default)]
 pub struct Difference<'a> {
     /// Keys that are new.
