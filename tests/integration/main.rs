@@ -6,3 +6,4 @@ mod harness;
 mod http;
 mod rows;
 mod sdk;
+mod tcp;
