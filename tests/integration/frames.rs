@@ -1,6 +1,6 @@
 //! Frames as SDKs send them, and as they do not: by the SDK's own encoder, or field by field.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 
 use tell_encoding::{
@@ -83,4 +83,12 @@ pub fn send(stream: &mut TcpStream, bytes: &[u8]) {
     stream
         .write_all(bytes)
         .expect("the server takes what is sent");
+}
+
+/// Whether the server has neither closed the connection nor written to it.
+pub fn is_open(stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let peeked = stream.peek(&mut [0]);
+    stream.set_nonblocking(false).unwrap();
+    matches!(peeked, Err(error) if error.kind() == ErrorKind::WouldBlock)
 }

@@ -1,9 +1,11 @@
 //! The real server, started on free ports, driven by real clients: one binary, one harness.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod backpressure;
 mod frames;
 mod harness;
 mod http;
+mod http_refusals;
 mod rows;
 mod sdk;
 mod tcp;

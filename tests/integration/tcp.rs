@@ -1,13 +1,13 @@
 //! Frames over TCP, down to single bytes: routing, splitting, malformed input, revocation.
 
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 
 use crate::frames::{
-    Field, batch, batch_of, connect, event_batch, event_frame, frame, send, table,
+    Field, batch, batch_of, connect, event_batch, event_frame, frame, is_open, send, table,
 };
 use crate::harness::{
     KEY, KEY_2, Server, Setup, UNKNOWN_KEY, wait_for, wait_for_close, write_private,
@@ -373,12 +373,6 @@ fn idle_connections_of_a_revoked_key_are_closed_within_two_seconds_and_others_st
         (server.export(1, "events").len() > 2).then_some(())
     });
     assert!(is_open(&stays) && is_open(&silent));
-}
-
-fn is_open(stream: &TcpStream) -> bool {
-    stream.set_nonblocking(true).unwrap();
-    let peeked = stream.peek(&mut [0]);
-    matches!(peeked, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
 }
 
 #[test]
