@@ -1,11 +1,12 @@
-//! A journal at its limit: HTTP answers 503, TCP stops reading, and nothing that was taken is lost.
+//! A journal that takes no more, for now or for good: HTTP answers 503, TCP stops reading, and nothing
+//! that was taken is lost.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::time::Duration;
 
-use crate::frames::{connect, event_batch, frame, is_open};
-use crate::harness::{KEY, Response, Server, wait_for};
+use crate::frames::{connect, event_batch, frame, is_open, send};
+use crate::harness::{KEY, KEY_2, Response, Server, Setup, wait_for};
 use crate::rows::column;
 
 /// Few megabytes of journal, so that a test fills it at once.
@@ -129,4 +130,41 @@ fn a_full_journal_stops_the_reading_of_frames_and_loses_none_that_was_taken() {
             .into_iter()
             .eq(expected)
     );
+}
+
+#[test]
+fn senders_faster_than_the_queue_are_slowed_and_lose_nothing() {
+    let server = Setup::new()
+        .args(["--max-queued-bytes", "64KiB", "--max-frame-size", "64KiB"])
+        .args(["--max-body-size", "64KiB"])
+        .start();
+    let frames = 4000;
+    let senders: Vec<_> = [(KEY, 1), (KEY, 2), (KEY_2, 3)]
+        .map(|(key, sender)| {
+            let mut stream = connect(&server);
+            std::thread::spawn(move || {
+                let padding = format!("{{\"padding\":\"{}\"}}", "x".repeat(1000));
+                for n in 0..frames {
+                    let name = format!("{sender}-{n}");
+                    send(&mut stream, &frame(&event_batch(key, &[(&name, &padding)])));
+                }
+            })
+        })
+        .into();
+    for sender in senders {
+        sender.join().unwrap();
+    }
+    let one = server.wait_for_rows(1, "events", 2 * frames);
+    let two = server.wait_for_rows(2, "events", frames);
+    for (rows, sender) in [(&one, 1), (&one, 2), (&two, 3)] {
+        let prefix = format!("{sender}-");
+        let names = column(rows, "name")
+            .into_iter()
+            .filter(|name| name.starts_with(&prefix));
+        let expected = (0..frames).map(|n| format!("{sender}-{n}"));
+        assert!(
+            names.eq(expected),
+            "frames of sender {sender} are missing, doubled or out of order"
+        );
+    }
 }

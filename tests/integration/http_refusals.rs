@@ -159,19 +159,10 @@ fn missing_malformed_and_unknown_keys_get_the_same_answer() {
         assert_refused(&response, 401, "unauthorized");
         let mut body = response.json();
         body["request_id"] = Value::Null;
-        let named = |name: &&(String, String)| name.0 != "date";
-        answers.push((
-            body,
-            response
-                .headers
-                .iter()
-                .filter(named)
-                .cloned()
-                .collect::<Vec<_>>(),
-        ));
+        answers.push(body);
         assert_eq!(response.header("www-authenticate"), Some("Bearer"));
     }
-    answers.dedup_by(|a, b| a.0 == b.0);
+    answers.dedup();
     assert_eq!(answers.len(), 1, "{answers:?}");
     assert!(server.export(1, "events").is_empty());
     let log = server.log();
