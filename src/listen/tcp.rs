@@ -14,6 +14,7 @@ use crate::auth::StreamingKey;
 use crate::fault::Fault;
 use crate::ingest::{Ingest, Submission};
 use crate::journal::{Encoding, Source};
+use crate::limits;
 use crate::wire::batch::Batch;
 use crate::wire::entries;
 use crate::wire::frame::{self, Frame};
@@ -44,22 +45,26 @@ struct Frames {
 
 impl Protocol for Frames {
     fn receive(&mut self, bytes: &[u8]) -> Progress {
-        let (cut, mut fault) = self.cut(bytes);
-        let submitted = self.ingest.submit(Source::Tcp, &cut.submissions);
-        self.note_keys(&cut.submissions[..submitted.appended]);
-        let consumed = match submitted.appended {
-            0 => 0,
-            n => cut.ends[n - 1],
-        };
-        if submitted.fault.is_some() {
-            fault = submitted.fault;
+        let mut consumed = 0;
+        loop {
+            let (cut, mut fault) = self.cut(&bytes[consumed..]);
+            let submitted = self.ingest.submit(Source::Tcp, &cut.submissions);
+            self.note_keys(&cut.submissions[..submitted.appended]);
+            consumed += match submitted.appended {
+                0 => 0,
+                n => cut.ends[n - 1],
+            };
+            if submitted.fault.is_some() {
+                fault = submitted.fault;
+            }
+            let next = match fault {
+                None if cut.more => continue,
+                None => Next::Read,
+                Some(Fault::Busy | Fault::Full) => Next::AwaitRoom,
+                Some(fault) => Next::Close(fault),
+            };
+            return Progress { consumed, next };
         }
-        let next = match fault {
-            None => Next::Read,
-            Some(Fault::Busy | Fault::Full) => Next::AwaitRoom,
-            Some(fault) => Next::Close(fault),
-        };
-        Progress { consumed, next }
     }
 
     fn end(&mut self, rest: &[u8]) -> Progress {
@@ -83,19 +88,23 @@ impl Protocol for Frames {
     }
 }
 
-/// The whole frames of a read.
+/// The first whole frames of what was read: one, or several of [`limits::READ_BYTES`] together. They are
+/// appended in one piece, which must fit a journal segment however many frames came behind a large one.
 struct Cut<'a> {
     submissions: Vec<Submission<'a>>,
     /// Where each frame ends.
     ends: Vec<usize>,
+    /// Whether there is another whole frame behind them.
+    more: bool,
 }
 
 impl Frames {
-    /// Cuts what is whole. A fault ends the cutting; the frames in front of it count.
+    /// Cuts what is whole, up to the bound. A fault ends the cutting; the frames in front of it count.
     fn cut<'a>(&self, bytes: &'a [u8]) -> (Cut<'a>, Option<Fault>) {
         let mut cut = Cut {
             submissions: Vec::new(),
             ends: Vec::new(),
+            more: false,
         };
         let mut at = 0;
         loop {
@@ -104,6 +113,10 @@ impl Frames {
                 Frame::Incomplete { .. } => return (cut, None),
                 Frame::Malformed(fault) => return (cut, Some(fault.into())),
             };
+            if at > 0 && at + consumed > limits::READ_BYTES {
+                cut.more = true;
+                return (cut, None);
+            }
             let batch = match Batch::parse(payload) {
                 Ok(batch) => batch,
                 Err(error) => return (cut, Some(error.into())),

@@ -389,7 +389,11 @@ pub fn request(
 /// Reads one answer.
 pub fn read_response(stream: &mut TcpStream) -> Response {
     stream.set_read_timeout(Some(SOON)).unwrap();
-    let mut reader = BufReader::new(stream);
+    next_response(&mut BufReader::new(stream))
+}
+
+/// Reads the next answer of several on one connection.
+pub fn next_response(reader: &mut impl BufRead) -> Response {
     let mut line = String::new();
     reader.read_line(&mut line).expect("a status line");
     let status = line
