@@ -17,6 +17,8 @@
 mod buffer;
 mod commit;
 pub mod format;
+#[doc(hidden)]
+pub mod fuzz;
 mod prepare;
 mod queue;
 pub mod read;

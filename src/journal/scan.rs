@@ -175,7 +175,7 @@ impl Scan {
     fn search(&mut self, from: u64) -> io::Result<Option<u64>> {
         let mut at = from + RECORD_ALIGN as u64;
         loop {
-            let bytes = self.window.get(self.file.as_ref(), at, WINDOW_BYTES)?;
+            let bytes = self.window.at_least(self.file.as_ref(), at, HEADER_BYTES)?;
             if bytes.len() < HEADER_BYTES {
                 return Ok(None);
             }
@@ -198,6 +198,12 @@ impl Scan {
 impl Window {
     /// `len` bytes at `offset`, fewer at the end of the file.
     fn get(&mut self, file: &dyn ReadAt, offset: u64, len: usize) -> io::Result<&[u8]> {
+        let bytes = self.at_least(file, offset, len)?;
+        Ok(&bytes[..len.min(bytes.len())])
+    }
+
+    /// All that is at hand from `offset` on: `len` bytes or more, fewer at the end of the file.
+    fn at_least(&mut self, file: &dyn ReadAt, offset: u64, len: usize) -> io::Result<&[u8]> {
         let have = self.start + self.bytes.len() as u64;
         if offset < self.start || offset + len as u64 > have {
             // Bytes that were read already are moved, not read again.
@@ -221,7 +227,6 @@ impl Window {
             self.bytes.truncate(filled);
         }
         let from = ((offset - self.start) as usize).min(self.bytes.len());
-        let to = (from + len).min(self.bytes.len());
-        Ok(&self.bytes[from..to])
+        Ok(&self.bytes[from..])
     }
 }

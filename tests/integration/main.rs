@@ -12,3 +12,4 @@ mod load;
 mod rows;
 mod sdk;
 mod tcp;
+mod tidy;

@@ -1,3 +1,5 @@
+//! `tell apikeys`, run on key files in a directory of its own: output, JSON and exit codes.
+
 use std::fs;
 
 use clap::{CommandFactory, Parser};

@@ -1,3 +1,5 @@
+//! The chain of the audit log: appended to, torn, forged and verified.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::thread;

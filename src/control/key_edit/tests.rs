@@ -1,3 +1,5 @@
+//! Edits of key files on disk: one at a time, all or nothing, and nothing touched but the line concerned.
+
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::thread;
 

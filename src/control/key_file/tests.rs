@@ -1,3 +1,5 @@
+//! Key files as people write them, and each fault with its line.
+
 use proptest::prelude::*;
 
 use super::fuzz::fuzz_key_file;

@@ -336,5 +336,4 @@ pub mod fuzz {
 }
 
 #[cfg(test)]
-#[path = "syslog_tests.rs"]
 mod tests;

@@ -318,5 +318,4 @@ fn key_word(message: &[u8], at: usize) -> Option<(StreamingKey, usize)> {
 }
 
 #[cfg(test)]
-#[path = "key_tests.rs"]
 mod tests;

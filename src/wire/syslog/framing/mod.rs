@@ -309,5 +309,4 @@ fn character_boundary(buf: &[u8], at: usize) -> usize {
 }
 
 #[cfg(test)]
-#[path = "framing_tests.rs"]
 mod tests;
