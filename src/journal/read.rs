@@ -6,7 +6,7 @@ use super::format::{BLOCK_BYTES, SegmentHeader, SegmentId, decode_segment_header
 use super::record::Record;
 use super::recovery::{self, OpenError};
 use super::scan::{Item, Scan};
-use super::storage::Storage;
+use super::storage::{ReadAt, Storage};
 
 /// What the journal holds at one place.
 #[derive(Debug)]
@@ -37,20 +37,31 @@ pub struct SegmentFacts {
 
 /// The segments of a storage, in order.
 pub fn segments(storage: &dyn Storage) -> Result<Vec<SegmentFacts>, OpenError> {
-    recovery::list(storage)?
-        .into_iter()
-        .map(|id| {
-            let name = id.file_name();
-            let len = storage.open(&name).and_then(|file| file.len());
-            match len {
-                Ok(disk_bytes) => Ok(SegmentFacts { name, disk_bytes }),
-                Err(error) => Err(OpenError::Segment {
+    let mut segments = Vec::new();
+    for id in recovery::list(storage)? {
+        let name = id.file_name();
+        let len = open(storage, &name).and_then(|file| file.map(|file| file.len()).transpose());
+        match len {
+            Ok(None) => {}
+            Ok(Some(disk_bytes)) => segments.push(SegmentFacts { name, disk_bytes }),
+            Err(error) => {
+                return Err(OpenError::Segment {
                     segment: name,
                     error,
-                }),
+                });
             }
-        })
-        .collect()
+        }
+    }
+    Ok(segments)
+}
+
+/// Opens a segment that was listed; `None` when it is gone since: a server that stops removes the
+/// reserve that holds nothing.
+fn open(storage: &dyn Storage, name: &str) -> io::Result<Option<Box<dyn ReadAt>>> {
+    match storage.open(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some),
+    }
 }
 
 /// Calls `each` with everything the journal holds, until it returns `false` or the end is reached.
@@ -68,7 +79,9 @@ pub fn for_each(
             segment: name.clone(),
             error,
         };
-        let file = storage.open(&name).map_err(at)?;
+        let Some(file) = open(storage, &name).map_err(at)? else {
+            continue;
+        };
         let mut block = vec![0; BLOCK_BYTES];
         let n = file.read_at(&mut block, 0).map_err(at)?;
         if let SegmentHeader::Newer(version) = decode_segment_header(&block[..n], *id) {
@@ -88,8 +101,10 @@ pub fn for_each(
 }
 
 fn has_record(storage: &dyn Storage, id: SegmentId) -> io::Result<bool> {
-    let mut scan = Scan::new(storage.open(&id.file_name())?, id, false);
-    Ok(scan.next()?.is_some())
+    match open(storage, &id.file_name())? {
+        Some(file) => Ok(Scan::new(file, id, false).next()?.is_some()),
+        None => Ok(false),
+    }
 }
 
 /// Returns whether to go on with the next segment.

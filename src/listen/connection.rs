@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
@@ -136,9 +137,13 @@ async fn run<S: AsyncRead + Unpin>(
             Err(error) => return Ended::Broken(error),
             Ok(Turn::Progress(next)) => next,
             Ok(Turn::EndOfStream) => {
-                let ended = offer(&mut protocol, &mut rest, door, |protocol, rest| {
-                    protocol.end(rest)
-                })
+                let ended = offer(
+                    &mut protocol,
+                    &mut rest,
+                    &mut replacements,
+                    door,
+                    |protocol, rest| protocol.end(rest),
+                )
                 .await;
                 return ended.unwrap_or(Ended::ByPeer);
             }
@@ -147,9 +152,13 @@ async fn run<S: AsyncRead + Unpin>(
             Next::Read => {}
             Next::Close(fault) => return Ended::Closed(fault),
             Next::AwaitRoom => {
-                let ended = offer(&mut protocol, &mut rest, door, |protocol, rest| {
-                    protocol.receive(rest)
-                })
+                let ended = offer(
+                    &mut protocol,
+                    &mut rest,
+                    &mut replacements,
+                    door,
+                    |protocol, rest| protocol.receive(rest),
+                )
                 .await;
                 if let Some(ended) = ended {
                     return ended;
@@ -165,10 +174,12 @@ async fn run<S: AsyncRead + Unpin>(
 /// How long nothing may come before a draining connection counts as quiet.
 const QUIET: Duration = Duration::from_millis(50);
 
-/// Offers the rest until the journal takes it. Nothing is read meanwhile.
+/// Offers the rest until the journal takes it. Nothing is read meanwhile, but a revoked key and a drain are
+/// heeded: the journal may be full for hours.
 async fn offer<P: Protocol>(
     protocol: &mut P,
     rest: &mut BytesMut,
+    replacements: &mut watch::Receiver<()>,
     door: &Door,
     take: impl Fn(&mut P, &[u8]) -> Progress,
 ) -> Option<Ended> {
@@ -179,9 +190,24 @@ async fn offer<P: Protocol>(
         match progress.next {
             Next::Read => return None,
             Next::Close(fault) => return Some(Ended::Closed(fault)),
-            Next::AwaitRoom => room.await,
+            Next::AwaitRoom => {}
+        }
+        tokio::select! {
+            () = room => {}
+            () = drained_in_vain(door) => return Some(Ended::Closed(Fault::Stopping)),
+            Ok(()) = replacements.changed() => {
+                if !protocol.keys_still_good() {
+                    return Some(Ended::Closed(Fault::Revoked));
+                }
+            }
         }
     }
+}
+
+/// Resolves when the server has been draining for as long as a connection may take.
+async fn drained_in_vain(door: &Door) {
+    door.drain.cancelled().await;
+    tokio::time::sleep(limits::DRAIN_READ).await;
 }
 
 /// Reads once and hands what came, behind the kept rest, to the protocol.
