@@ -104,6 +104,8 @@ struct Name {
 /// key itself. Whatever else is known of a key stands apart.
 pub struct Keyring {
     slots: HashTable<Slot>,
+    /// What misses are compared with: the keys once more.
+    decoys: Vec<StreamingKey>,
     entries: Vec<Entry>,
     names: String,
     hasher: RandomState,
@@ -115,6 +117,7 @@ impl Keyring {
     pub fn new(specs: Vec<KeySpec>, previous: Option<&Self>) -> Self {
         let mut ring = Self {
             slots: HashTable::with_capacity(specs.len()),
+            decoys: Vec::with_capacity(specs.len()),
             entries: Vec::with_capacity(specs.len()),
             names: String::new(),
             hasher: RandomState::new(),
@@ -148,6 +151,7 @@ impl Keyring {
         let hasher = &self.hasher;
         self.slots
             .insert_unique(hash, slot, |slot| self::hash(hasher, &slot.key));
+        self.decoys.push(spec.key);
         self.entries.push(Entry {
             workspace: spec.workspace,
             name,
@@ -183,15 +187,12 @@ impl Keyring {
         }
     }
 
-    /// The work of a hit: a slot that the hash points at, and a comparison.
+    /// The work of a hit: a key somewhere in the memory of a ring of this size, and a comparison.
     fn compare_with_another(&self, hash: u64, key: &StreamingKey) {
-        let mask = self.slots.num_buckets().wrapping_sub(1);
-        // At least an eighth of the buckets are empty, seldom several in a row.
-        let decoy = (0..8).find_map(|step| {
-            self.slots
-                .get_bucket((hash as usize).wrapping_add(step) & mask)
-        });
-        black_box(decoy.is_some_and(|slot| same(&slot.key, key)));
+        // Maps the hash evenly to a place without a division.
+        let place = (u128::from(hash) * self.decoys.len() as u128) >> 64;
+        let decoy = self.decoys.get(place as usize);
+        black_box(decoy.is_some_and(|decoy| same(decoy, key)));
     }
 
     fn grant(&self, slot: &Slot) -> Grant<'_> {

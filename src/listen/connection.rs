@@ -174,8 +174,9 @@ async fn run<S: AsyncRead + Unpin>(
 /// How long nothing may come before a draining connection counts as quiet.
 const QUIET: Duration = Duration::from_millis(50);
 
-/// Offers the rest until the journal takes it. Nothing is read meanwhile, but a revoked key and a drain are
-/// heeded: the journal may be full for hours.
+/// Offers the rest until the journal takes it. Nothing is read meanwhile, but a revoked key is heeded: the
+/// journal may be full for hours. A drain is not: what was taken of the connection is saved, or the
+/// shutdown's deadline says that it could not be.
 async fn offer<P: Protocol>(
     protocol: &mut P,
     rest: &mut BytesMut,
@@ -194,7 +195,6 @@ async fn offer<P: Protocol>(
         }
         tokio::select! {
             () = room => {}
-            () = drained_in_vain(door) => return Some(Ended::Closed(Fault::Stopping)),
             Ok(()) = replacements.changed() => {
                 if !protocol.keys_still_good() {
                     return Some(Ended::Closed(Fault::Revoked));
@@ -202,12 +202,6 @@ async fn offer<P: Protocol>(
             }
         }
     }
-}
-
-/// Resolves when the server has been draining for as long as a connection may take.
-async fn drained_in_vain(door: &Door) {
-    door.drain.cancelled().await;
-    tokio::time::sleep(limits::DRAIN_READ).await;
 }
 
 /// Reads once and hands what came, behind the kept rest, to the protocol.
