@@ -11,5 +11,8 @@ mod http_refusals;
 mod load;
 mod rows;
 mod sdk;
+mod secrets;
+mod syslog;
+mod syslog_senders;
 mod tcp;
 mod tidy;
