@@ -8,6 +8,7 @@ mod harness;
 mod http;
 mod http_batches;
 mod http_refusals;
+mod key_reload;
 mod load;
 mod rows;
 mod sdk;
