@@ -255,15 +255,6 @@ impl Server {
         self.wait();
     }
 
-    /// What standard output said so far; blocks until the process ends.
-    pub fn stdout_after_end(&mut self) -> String {
-        let mut stdout = self.running.as_mut().unwrap().child.stdout.take().unwrap();
-        self.stop();
-        let mut text = String::new();
-        stdout.read_to_string(&mut text).unwrap();
-        text
-    }
-
     /// The rows of a table, as `tell export` prints them.
     pub fn export(&self, workspace: u32, table: &str) -> Vec<Value> {
         let output = self.tell(&[

@@ -1,22 +1,20 @@
 //! The key file while the server runs: every way to save it, and what a bad one does.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::frames::event_frame;
-use crate::harness::{KEY, KEY_2, Server, Setup, request, wait_for, wait_for_close, write_private};
+use crate::harness::{KEY, KEY_2, Server, Setup, wait_for, write_private};
 
 /// How soon good content has to be live.
-const LIVE: Duration = Duration::from_secs(2);
+pub const LIVE: Duration = Duration::from_secs(2);
 
 /// A key of its own for every number.
-fn key(n: u32) -> String {
+pub fn key(n: u32) -> String {
     format!("{:032x}", 0xfeed_0000_0000_0000_u128 << 64 | u128::from(n))
 }
 
@@ -26,7 +24,7 @@ fn file_with(key: &str) -> String {
 }
 
 /// Whether the server takes a key: an empty body is refused for what it is only once the key is known.
-fn knows(server: &Server, key: &str) -> bool {
+pub fn knows(server: &Server, key: &str) -> bool {
     let bearer = format!("Bearer {key}");
     let headers = [("Authorization", bearer.as_str())];
     match server.http("POST", "/v1/events", &headers, b"").status {
@@ -38,7 +36,7 @@ fn knows(server: &Server, key: &str) -> bool {
 
 /// Waits until the server takes `key`, and fails where that is later than it has to be.
 #[track_caller]
-fn assert_live(server: &Server, since: Instant, what: &str, key: &str) {
+pub fn assert_live(server: &Server, since: Instant, what: &str, key: &str) {
     wait_for(&format!("the new key: {what}"), || {
         knows(server, key).then_some(())
     });
@@ -323,102 +321,4 @@ fn comments_alone_revoke_every_key_on_purpose() {
     wait_for("both keys to be refused", || {
         (!knows(&server, KEY) && !knows(&server, KEY_2)).then_some(())
     });
-}
-
-/// An RFC 5424 message with a key.
-fn log_line(key: &str, text: &str) -> String {
-    format!("<134>1 - web01 api - - [tell@32473 key=\"{key}\"] {text}\n")
-}
-
-#[test]
-fn a_changed_workspace_takes_every_later_frame() {
-    let server = Server::new();
-    let mut syslog = TcpStream::connect(server.at().syslog_tcp).unwrap();
-    syslog
-        .write_all(log_line(KEY, "before").as_bytes())
-        .unwrap();
-    server.wait_for_rows(1, "logs", 1);
-    server.post_events(r#"{"type":"track","event":"before","user_id":"u"}"#);
-
-    // The new key shows when the reload is in force.
-    let new = key(1);
-    write_private(&server.key_file(), &format!("{KEY}:3:one\n{new}:1:new\n"));
-    assert_live(&server, Instant::now(), "moved", &new);
-    let after = server.post_events(r#"{"type":"track","event":"after","user_id":"u"}"#);
-    assert_eq!(after.status, 202);
-    syslog.write_all(log_line(KEY, "after").as_bytes()).unwrap();
-    syslog.write_all(b"<134>after, without a key\n").unwrap();
-
-    let texts = |workspace, table, column: &str| -> Vec<String> {
-        let rows = server.export(workspace, table);
-        rows.iter()
-            .map(|row| row[column].as_str().unwrap().to_owned())
-            .collect()
-    };
-    server.wait_for_rows(3, "logs", 2);
-    assert_eq!(
-        texts(3, "logs", "message"),
-        ["after", "after, without a key"]
-    );
-    assert_eq!(texts(1, "logs", "message"), ["before"]);
-    assert_eq!(texts(3, "events", "name"), ["after"]);
-    assert_eq!(texts(1, "events", "name"), ["before"]);
-}
-
-#[test]
-fn an_idle_keep_alive_connection_of_a_revoked_key_is_closed_within_two_seconds() {
-    let server = Server::new();
-    let event = br#"{"type":"track","event":"before","user_id":"u"}"#;
-    let send = |stream: &mut TcpStream, key: &str| {
-        request(stream, "POST", "/v1/events", &[("X-API-Key", key)], event).status
-    };
-    let mut revoked = TcpStream::connect(server.at().http).unwrap();
-    let mut other = TcpStream::connect(server.at().http).unwrap();
-    assert_eq!(send(&mut revoked, KEY), 202);
-    assert_eq!(send(&mut other, KEY_2), 202);
-
-    write_private(&server.key_file(), &format!("{KEY_2}:2:two\n"));
-    let since = Instant::now();
-    wait_for_close(&mut revoked);
-    let took = since.elapsed();
-    assert!(took < LIVE, "{took:?}");
-    assert_eq!(
-        send(&mut other, KEY_2),
-        202,
-        "another key's connection is open"
-    );
-    assert_eq!(
-        server.export(1, "events").len(),
-        1,
-        "what was sent before is kept"
-    );
-}
-
-#[test]
-fn a_revoked_key_closes_its_open_tcp_connection_within_two_seconds() {
-    let server = Server::new();
-    let mut revoked = TcpStream::connect(server.at().tcp).unwrap();
-    let mut other = TcpStream::connect(server.at().tcp).unwrap();
-    revoked.write_all(&event_frame(KEY, "frame")).unwrap();
-    other.write_all(&event_frame(KEY_2, "frame")).unwrap();
-    server.wait_for_rows(1, "events", 1);
-    server.wait_for_rows(2, "events", 1);
-
-    write_private(&server.key_file(), &format!("{KEY_2}:2:two\n"));
-    let since = Instant::now();
-    wait_for_close(&mut revoked);
-    let took = since.elapsed();
-    assert!(took < LIVE, "{took:?}");
-    other.write_all(&event_frame(KEY_2, "frame")).unwrap();
-    server.wait_for_rows(2, "events", 2);
-    other
-        .set_read_timeout(Some(Duration::from_millis(1)))
-        .unwrap();
-    let still_open = other.read(&mut [0]).unwrap_err();
-    assert_eq!(still_open.kind(), std::io::ErrorKind::WouldBlock);
-    assert_eq!(
-        server.export(1, "events").len(),
-        1,
-        "what was sent before is kept"
-    );
 }

@@ -154,7 +154,6 @@ fn over_http(server: &Server, key: &str) -> usize {
     }
     let fbs = ("Content-Type", "application/octet-stream".to_owned());
     let batch = |key| event_batch(key, &[("batch", "{}")]);
-    let batch = |key| event_batch(key, &[("batch", "{}")]);
     for batch in [batch(key), batch(KEY_2), batch(key)[..60].to_vec()] {
         let headers = [authorization.clone(), fbs.clone()];
         accepted += usize::from(post("/v1/ingest", &headers, &batch) == 202);
