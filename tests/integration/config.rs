@@ -140,7 +140,7 @@ fn the_server_takes_its_addresses_from_all_layers() {
     fs::write(directory.path().join("tell.toml"), file).unwrap();
     let mut command = tell_in(directory.path());
     command
-        .args(["--http", &http, "--syslog-udp", "off"])
+        .args(["--http", &http, "--syslog-udp", "off", "--metrics", "off"])
         .env("TELL_SYSLOG_TCP", &syslog)
         .env("TELL_HTTP", elsewhere);
     let mut server = Terminal::run(command);
@@ -149,6 +149,7 @@ fn the_server_takes_its_addresses_from_all_layers() {
     assert_eq!(ready["http"], http.as_str());
     assert_eq!(ready["syslog_tcp"], syslog.as_str());
     assert_eq!(ready["syslog_udp"], "off");
+    assert_eq!(ready["metrics"], "off");
     for address in [tcp, http, syslog] {
         TcpStream::connect(address).expect("it listens where it says");
     }

@@ -10,12 +10,14 @@ use std::thread::JoinHandle;
 use crate::harness::{tell_in, wait_for};
 
 /// Listeners on free ports, all but the one for HTTP.
-pub const FREE_PORTS: [&str; 6] = [
+pub const FREE_PORTS: [&str; 8] = [
     "--tcp",
     "127.0.0.1:0",
     "--syslog-tcp",
     "127.0.0.1:0",
     "--syslog-udp",
+    "127.0.0.1:0",
+    "--metrics",
     "127.0.0.1:0",
 ];
 
