@@ -82,6 +82,10 @@ pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// A message that anybody can cause again and again is logged at most once in this time.
 pub const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How long a start waits for the journal's first segment. On a disk that takes longer the server starts all
+/// the same, and holds senders back.
+pub const FIRST_SEGMENT_WAIT: Duration = Duration::from_secs(5);
+
 /// How long a connection goes on reading what was on its way when the server began to drain.
 pub const DRAIN_READ: Duration = Duration::from_millis(500);
 

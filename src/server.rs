@@ -163,6 +163,8 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
 
+    // UDP cannot be held back: a datagram that came before the journal takes any would be lost.
+    let _ = tokio::time::timeout(limits::FIRST_SEGMENT_WAIT, journal.prepared()).await;
     let health = Arc::new(Health::new(journal.clone(), keys.health()));
     let door = Door {
         health: Arc::clone(&health),

@@ -52,6 +52,13 @@ enum Signal {
     Stop,
 }
 
+/// Where the path of the key file leads to.
+#[derive(Debug, PartialEq, Eq)]
+struct Whereabouts {
+    file: PathBuf,
+    directories: Vec<(PathBuf, u64)>,
+}
+
 /// What tells two states of a file apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Fingerprint {
@@ -120,6 +127,7 @@ impl KeyReload {
             keys: self.keys(),
             loaded: Fingerprint::of(&self.files.keys),
             directories: Vec::new(),
+            whereabouts: None,
             last_error: None,
             last_loose: None,
             health: self.health(),
@@ -162,7 +170,7 @@ fn keyring(file: KeyFile, previous: Option<&Keyring>) -> Keyring {
 
 /// Without a watcher the poll does its work alone.
 fn watcher(path: &Path, signals: Sender<Signal>) -> Option<RecommendedWatcher> {
-    let names = path.file_name().map(ToOwned::to_owned);
+    let name = path.file_name().map(ToOwned::to_owned);
     let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let Ok(event) = event else { return };
         let signal = match event.kind {
@@ -171,13 +179,9 @@ fn watcher(path: &Path, signals: Sender<Signal>) -> Option<RecommendedWatcher> {
             EventKind::Modify(notify::event::ModifyKind::Name(_)) => Signal::Complete,
             _ => Signal::Changed,
         };
-        // Of the key file itself we know when it is whole. Anything else in the directory may be a symlink
-        // that was turned: whole as well, if it concerns us at all.
-        let ours = event
-            .paths
-            .iter()
-            .any(|p| p.file_name() == names.as_deref());
-        let _ = signals.send(if ours { signal } else { Signal::Complete });
+        // Others are of interest only where they turn the path, as a symlink does: that is seen without them.
+        let ours = event.paths.iter().any(|p| p.file_name() == name.as_deref());
+        let _ = signals.send(if ours { signal } else { Signal::Changed });
     });
     match watcher {
         Ok(watcher) => Some(watcher),
@@ -195,6 +199,8 @@ struct Watching {
     /// The state of the file that was last read, good or bad.
     loaded: Option<Fingerprint>,
     directories: Vec<(PathBuf, u64)>,
+    /// Where the path led when it last led to a file.
+    whereabouts: Option<Whereabouts>,
     /// What was last wrong with the file, and when that was logged.
     last_error: Option<(String, Instant)>,
     /// What was last warned of, so that each state is warned of once.
@@ -209,7 +215,7 @@ impl Watching {
         remembered.resume_all(&self.keys.load());
         let mut save_at = Instant::now() + limits::USAGE_SAVE_INTERVAL;
         let mut pending: Option<Pending> = None;
-        self.watch_directories();
+        self.follow();
         loop {
             let wait = pending.as_ref().map_or(limits::KEY_FILE_POLL, |p| {
                 p.due().min(limits::KEY_FILE_POLL)
@@ -220,7 +226,6 @@ impl Watching {
                 Err(RecvTimeoutError::Timeout) => None,
             };
             pending = self.step(signal, pending, &mut remembered);
-            self.watch_directories();
             if Instant::now() >= save_at {
                 self.save(&mut remembered);
                 save_at = Instant::now() + limits::USAGE_SAVE_INTERVAL;
@@ -237,12 +242,16 @@ impl Watching {
         remembered: &mut Remembered,
     ) -> Option<Pending> {
         let now = Fingerprint::of(&self.files.keys);
+        let turned = self.follow();
         if signal != Some(Signal::Now) {
             if now == self.loaded {
                 return None;
             }
             let seen = pending.filter(|p| p.state == now);
-            let seen = seen.unwrap_or_else(|| Pending::new(now)).after(signal);
+            // Who turns a symlink, or replaces a directory, has written the file there before.
+            let seen = seen
+                .unwrap_or_else(|| Pending::new(now))
+                .settled_if(turned || signal == Some(Signal::Complete));
             if !seen.due().is_zero() {
                 return Some(seen);
             }
@@ -259,31 +268,42 @@ impl Watching {
     }
 
     /// Watches the directories that a change can happen in: of the path, and of what it leads to. Again and
-    /// again, because a directory that was replaced is another one under the same name.
-    fn watch_directories(&mut self) {
-        let Some(watcher) = &mut self.watcher else {
-            return;
-        };
-        let target = fs::canonicalize(&self.files.keys).ok();
-        let mut wanted: Vec<(PathBuf, u64)> = [Some(self.files.keys.clone()), target]
+    /// again, because a directory that was replaced is another one under the same name. Returns whether the
+    /// path leads to another place than before.
+    fn follow(&mut self) -> bool {
+        let file = fs::canonicalize(&self.files.keys).ok();
+        let mut directories: Vec<(PathBuf, u64)> = [Some(&self.files.keys), file.as_ref()]
             .into_iter()
             .flatten()
             .filter_map(|file| file.parent().map(directory_or_here))
             .filter_map(|directory| Some((directory.clone(), fs::metadata(&directory).ok()?.ino())))
             .collect();
-        wanted.dedup();
-        if wanted == self.directories {
-            return;
+        directories.dedup();
+        if directories != self.directories {
+            self.watch(&directories);
         }
-        for (directory, _) in self.directories.drain(..) {
+        let Some(file) = file else {
+            return false;
+        };
+        let now = Whereabouts { file, directories };
+        let turned = self.whereabouts.as_ref().is_some_and(|w| *w != now);
+        self.whereabouts = Some(now);
+        turned
+    }
+
+    fn watch(&mut self, directories: &[(PathBuf, u64)]) {
+        let before = std::mem::replace(&mut self.directories, directories.to_vec());
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
+        for (directory, _) in before {
             let _ = watcher.unwatch(&directory);
         }
-        for (directory, _) in &wanted {
+        for (directory, _) in directories {
             if let Err(error) = watcher.watch(directory, RecursiveMode::NonRecursive) {
                 tracing::debug!(%error, "cannot watch a directory of the key file; polling");
             }
         }
-        self.directories = wanted;
     }
 
     fn reload(&mut self, state: Option<Fingerprint>, remembered: &mut Remembered) {
@@ -426,14 +446,13 @@ impl Pending {
         }
     }
 
-    fn after(self, signal: Option<Signal>) -> Self {
-        match signal {
-            Some(Signal::Complete) => Self {
-                settle: limits::KEY_FILE_SETTLE,
-                ..self
-            },
-            _ => self,
-        }
+    fn settled_if(self, whole: bool) -> Self {
+        let settle = if whole {
+            limits::KEY_FILE_SETTLE
+        } else {
+            self.settle
+        };
+        Self { settle, ..self }
     }
 
     fn due(&self) -> Duration {

@@ -290,6 +290,22 @@ impl Journal {
         self.shared.room.notified()
     }
 
+    /// Resolves once the first segment stands ready, or is known not to be creatable: appends before that
+    /// are refused as busy, although nothing is queued. For the start.
+    pub async fn prepared(&self) {
+        loop {
+            let room = self.room();
+            {
+                let state = self.shared.lock();
+                let refuses_for_good = state.full.is_some() || state.phase != Phase::Open;
+                if refuses_for_good || state.queue.ready_segments() > 0 {
+                    return;
+                }
+            }
+            room.await;
+        }
+    }
+
     /// Changes once, to the reason, when a commit fails.
     pub fn failure(&self) -> watch::Receiver<Option<Arc<str>>> {
         self.shared.failure.subscribe()

@@ -69,6 +69,8 @@ pub(super) fn run(shared: &Shared) {
                 if state.full.as_ref() != Some(&reason) {
                     tracing::error!(%reason, "no further journal segment can be created; ingest is refused once the present one is full");
                     state.full = Some(reason);
+                    // Who waits for the first segment need not wait any longer.
+                    shared.room.notify_waiters();
                 }
                 state = shared
                     .prepare

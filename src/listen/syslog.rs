@@ -44,7 +44,11 @@ impl Gathered {
     ) -> Result<StreamingKey, Fault> {
         let known = |key: &StreamingKey| keyring.lookup(key).map(|_| *key);
         let (own, kept) = extract(message)?.resolve(known)?;
-        let key = own.or(sticky).ok_or(Fault::SyslogNoKey)?;
+        let (key, kept) = match (own, sticky) {
+            (Some(own), _) => (own, kept),
+            (None, Some(sticky)) => (sticky, kept.of_connection(sticky)),
+            (None, None) => return Err(Fault::SyslogNoKey),
+        };
         let start = self.packed.len();
         pack::push(&mut self.packed, truncated, |out| kept.append_to(out));
         let end = self.packed.len();

@@ -175,18 +175,9 @@ impl Server {
         self.running = Some(running);
     }
 
-    /// The `tell` binary, with this server's directory as its working directory and no settings around.
+    /// The `tell` binary, with this server's directory as its working directory.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tell"));
-        command
-            .current_dir(self.directory.path())
-            .stdin(Stdio::null());
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("TELL_") {
-                command.env_remove(name);
-            }
-        }
-        command
+        tell_in(self.directory.path())
     }
 
     /// Runs another command of `tell` to its end.
@@ -264,15 +255,6 @@ impl Server {
         self.wait();
     }
 
-    /// What standard output said so far; blocks until the process ends.
-    pub fn stdout_after_end(&mut self) -> String {
-        let mut stdout = self.running.as_mut().unwrap().child.stdout.take().unwrap();
-        self.stop();
-        let mut text = String::new();
-        stdout.read_to_string(&mut text).unwrap();
-        text
-    }
-
     /// The rows of a table, as `tell export` prints them.
     pub fn export(&self, workspace: u32, table: &str) -> Vec<Value> {
         let output = self.tell(&[
@@ -326,6 +308,18 @@ impl Server {
             lines.as_bytes(),
         )
     }
+}
+
+/// The `tell` binary, with a working directory and no settings around.
+pub fn tell_in(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tell"));
+    command.current_dir(directory).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TELL_") {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 impl Drop for Server {

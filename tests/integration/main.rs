@@ -1,15 +1,25 @@
 //! The real server, started on free ports, driven by real clients: one binary, one harness.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod apikeys;
+mod apikeys_parallel;
 mod backpressure;
+mod config;
 mod durability;
+mod first_start;
 mod frames;
 mod harness;
 mod http;
 mod http_batches;
 mod http_refusals;
+mod key_reload;
 mod load;
+mod revocation;
 mod rows;
 mod sdk;
+mod secrets;
+mod syslog;
+mod syslog_senders;
 mod tcp;
+mod terminal;
 mod tidy;

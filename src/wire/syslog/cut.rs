@@ -5,6 +5,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use data_encoding::HEXLOWER;
 use memchr::memchr2;
 
 use super::key::KeyError;
@@ -24,6 +25,13 @@ pub struct Kept<'m> {
 }
 
 impl Kept<'_> {
+    /// The same for a message that counts by the key of its connection: that key is masked in its text.
+    #[must_use]
+    pub fn of_connection(mut self, key: StreamingKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+
     /// Appends what is kept to `out`, in one pass over the message.
     pub fn append_to(&self, out: &mut Vec<u8>) {
         let written = out.len();
@@ -119,15 +127,14 @@ impl Cuts {
 
 /// Overwrites the key wherever it is written out in hex, in either case.
 fn mask(text: &mut [u8], key: &StreamingKey) {
-    let hex = key.reveal();
-    let Some(&first) = hex.as_bytes().first() else {
-        return;
-    };
+    let mut hex = [0; KEY_HEX_LEN];
+    HEXLOWER.encode_mut(key.as_bytes(), &mut hex);
+    let [first, ..] = hex;
     let mut at = 0;
     while let Some(found) = memchr2(first, first.to_ascii_uppercase(), &text[at..]) {
         at += found;
         match text.get_mut(at..at + KEY_HEX_LEN) {
-            Some(word) if word.eq_ignore_ascii_case(hex.as_bytes()) => word.fill(b'*'),
+            Some(word) if word.eq_ignore_ascii_case(&hex) => word.fill(b'*'),
             _ => {}
         }
         at += 1;

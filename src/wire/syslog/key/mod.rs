@@ -225,6 +225,10 @@ impl<'m> Extracted<'m> {
                 Step::Unterminated { name } if carries && name == b"key" => {
                     return Err(KeyError::Malformed);
                 }
+                // What is broken may be the key: `key=…` without its quotes.
+                Step::Malformed if carries && self.cuts.len() == cuts_before => {
+                    return Err(KeyError::Malformed);
+                }
                 Step::Unterminated { .. } | Step::Malformed => {
                     return Ok(Element::Malformed { start });
                 }
