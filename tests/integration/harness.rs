@@ -112,7 +112,14 @@ impl Server {
             .command()
             .args(["serve", "--log-format", "json", "--log-level", "debug"])
             .args(["--tcp", free, "--http", free])
-            .args(["--syslog-tcp", free, "--syslog-udp", free, "--metrics", free])
+            .args([
+                "--syslog-tcp",
+                free,
+                "--syslog-udp",
+                free,
+                "--metrics",
+                free,
+            ])
             .args(&self.args)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -307,6 +314,15 @@ impl Server {
     ) -> Response {
         let mut stream = TcpStream::connect(self.at().http).expect("connect");
         request(&mut stream, method, target, headers, body)
+    }
+
+    /// The value of a metric, by its name and labels as `/metrics` writes them; 0 where it is not there.
+    pub fn metric(&self, series: &str) -> f64 {
+        let mut stream = TcpStream::connect(self.at().metrics).expect("connect");
+        let response = request(&mut stream, "GET", "/metrics", &[], b"");
+        let text = String::from_utf8(response.body).expect("metrics are UTF-8");
+        let value = |line: &str| line.strip_prefix(series)?.trim().parse().ok();
+        text.lines().find_map(value).unwrap_or(0.0)
     }
 
     /// Posts JSON lines with [`KEY`] and expects them to be accepted.
