@@ -298,6 +298,15 @@ impl Server {
         request(&mut stream, method, target, headers, body)
     }
 
+    /// The value of a metric, by its name and labels as `/metrics` writes them; 0 where it is not there.
+    pub fn metric(&self, series: &str) -> f64 {
+        let mut stream = TcpStream::connect(self.at().metrics).expect("connect");
+        let response = request(&mut stream, "GET", "/metrics", &[], b"");
+        let text = String::from_utf8(response.body).expect("metrics are UTF-8");
+        let value = |line: &str| line.strip_prefix(series)?.trim().parse().ok();
+        text.lines().find_map(value).unwrap_or(0.0)
+    }
+
     /// Posts JSON lines with [`KEY`] and expects them to be accepted.
     pub fn post_events(&self, lines: &str) -> Response {
         let bearer = format!("Bearer {KEY}");
