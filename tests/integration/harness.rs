@@ -298,13 +298,21 @@ impl Server {
         request(&mut stream, method, target, headers, body)
     }
 
+    /// Asks the listener for those who watch the server.
+    pub fn observe(&self, target: &str) -> Response {
+        let mut stream = TcpStream::connect(self.at().metrics).expect("connect");
+        request(&mut stream, "GET", target, &[], b"")
+    }
+
+    /// What a scrape gets.
+    pub fn metrics(&self) -> String {
+        String::from_utf8(self.observe("/metrics").body).expect("metrics are UTF-8")
+    }
+
     /// The value of a metric, by its name and labels as `/metrics` writes them; 0 where it is not there.
     pub fn metric(&self, series: &str) -> f64 {
-        let mut stream = TcpStream::connect(self.at().metrics).expect("connect");
-        let response = request(&mut stream, "GET", "/metrics", &[], b"");
-        let text = String::from_utf8(response.body).expect("metrics are UTF-8");
         let value = |line: &str| line.strip_prefix(series)?.trim().parse().ok();
-        text.lines().find_map(value).unwrap_or(0.0)
+        self.metrics().lines().find_map(value).unwrap_or(0.0)
     }
 
     /// Posts JSON lines with [`KEY`] and expects them to be accepted.

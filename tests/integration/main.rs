@@ -14,6 +14,8 @@ mod http_batches;
 mod http_refusals;
 mod key_reload;
 mod load;
+mod metrics;
+mod readiness;
 mod revocation;
 mod rows;
 mod sdk;
