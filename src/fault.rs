@@ -45,6 +45,9 @@ pub enum Fault {
         "the message has no streaming key: put [tell@32473 key=\"<32 hex>\"] into its structured data, or the key and a space in front of it"
     )]
     SyslogNoKey,
+    /// A datagram without anything in it.
+    #[error("the datagram is empty")]
+    SyslogEmpty,
     /// The body has nothing in it.
     #[error("the body is empty: expected {0}")]
     EmptyBody(&'static str),
@@ -117,6 +120,7 @@ impl Fault {
             Self::SyslogFraming(_) => (400, "syslog_framing"),
             Self::SyslogKey(_) => (401, "invalid_key"),
             Self::SyslogNoKey => (401, "no_key"),
+            Self::SyslogEmpty => (400, "empty_message"),
             Self::EmptyBody(_) => (400, "empty_body"),
             Self::AllLinesRejected { .. } => (400, "invalid_lines"),
             Self::BodyTooLarge(_) => (413, "payload_too_large"),

@@ -27,7 +27,9 @@ use crate::journal::recovery::OpenError;
 use crate::journal::storage::Disk;
 use crate::journal::{Journal, Limit, Options, Source};
 use crate::listen::observe::Observed;
+use crate::listen::syslog_udp::drops::KernelDrops;
 use crate::listen::{self, Door, http, syslog_tcp, syslog_udp, tcp};
+use crate::meters::DatagramMeters;
 use crate::{limits, meters};
 
 /// Where the journal is in the data directory.
@@ -177,14 +179,17 @@ async fn serve(
         max_body_bytes: config.max_body_size,
     };
     let listening = listen(config, &door)?;
+    let udp_drops = Arc::new(listening.udp_drops);
     let observed = Observed {
         recorder: recorder.clone(),
         ingest: Arc::clone(&door.ingest),
         health,
+        udp_drops: Arc::clone(&udp_drops),
     };
     let drained = CancellationToken::new();
     let metrics = observe(config, observed, drained.clone())?;
     tokio::spawn(upkeep(recorder));
+    tokio::spawn(count_udp_drops(udp_drops));
     tokio::spawn(sweep(Arc::clone(&door.failures)));
     let _answers_until_the_end = drained.drop_guard();
     keys.watch().map_err(ServeError::Start)?;
@@ -233,6 +238,7 @@ struct Listening {
     http: String,
     syslog_tcp: String,
     syslog_udp: String,
+    udp_drops: KernelDrops,
 }
 
 /// Binds the listener for metrics and health; returns where it is.
@@ -260,6 +266,14 @@ async fn upkeep(recorder: PrometheusHandle) {
     loop {
         tokio::time::sleep(limits::METRICS_UPKEEP).await;
         recorder.run_upkeep();
+    }
+}
+
+/// Reads what the kernel dropped, also where nobody scrapes.
+async fn count_udp_drops(drops: Arc<KernelDrops>) {
+    loop {
+        tokio::time::sleep(limits::UDP_DROPS_INTERVAL).await;
+        drops.count();
     }
 }
 
@@ -291,6 +305,7 @@ fn listen(config: &Config, door: &Door) -> Result<Listening, ServeError> {
         http: off(),
         syslog_tcp: off(),
         syslog_udp: off(),
+        udp_drops: KernelDrops::default(),
     };
     if let Some((listener, bound)) = bind_tcp("SDK frames (tcp)", config.tcp)? {
         listening.tcp = bound;
@@ -325,9 +340,19 @@ fn listen(config: &Config, door: &Door) -> Result<Listening, ServeError> {
             address,
             error,
         };
-        let socket = listen::bind_udp(address).map_err(fail)?;
-        listening.syslog_udp = socket.local_addr().map_err(fail)?.to_string();
-        door.tasks.spawn(syslog_udp::serve(socket, door.clone()));
+        let sockets = config.worker_threads.min(limits::UDP_SOCKETS_MAX);
+        let sockets = listen::bind_udp(address, sockets).map_err(fail)?;
+        let bound = sockets[0].local_addr().map_err(fail)?;
+        let meters = DatagramMeters::new(bound);
+        listening
+            .udp_drops
+            .watch(&sockets, meters.clone())
+            .map_err(fail)?;
+        listening.syslog_udp = bound.to_string();
+        for socket in sockets {
+            let serve = syslog_udp::serve(socket, meters.clone(), door.clone());
+            door.tasks.spawn(serve);
+        }
     }
     Ok(listening)
 }

@@ -16,6 +16,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::RcvBufForce;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -85,8 +87,25 @@ pub fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Binds a UDP socket. An address of `[::]` takes IPv4 too.
-pub fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+/// Binds `sockets` UDP sockets to one address; the kernel spreads senders over them. An address of `[::]`
+/// takes IPv4 too.
+pub fn bind_udp(address: SocketAddr, sockets: usize) -> io::Result<Vec<UdpSocket>> {
+    let first = udp_socket(address)?;
+    // The first is bound without SO_REUSEPORT, or another server that has the address would go unnoticed.
+    first.bind(&address.into())?;
+    first.set_reuse_port(true)?;
+    let bound = first.local_addr()?;
+    let mut all = vec![UdpSocket::from_std(first.into())?];
+    while all.len() < sockets {
+        let further = udp_socket(address)?;
+        further.set_reuse_port(true)?;
+        further.bind(&bound)?;
+        all.push(UdpSocket::from_std(further.into())?);
+    }
+    Ok(all)
+}
+
+fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::DGRAM,
@@ -95,11 +114,13 @@ pub fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
-    // The kernel grants what net.core.rmem_max allows, without an error.
-    socket.set_recv_buffer_size(limits::UDP_RECEIVE_BUFFER_BYTES)?;
+    // Where the process may not go beyond net.core.rmem_max, the kernel grants that, without an error.
+    let forced = setsockopt(&socket, RcvBufForce, &limits::UDP_RECEIVE_BUFFER_BYTES);
+    if forced.is_err() {
+        socket.set_recv_buffer_size(limits::UDP_RECEIVE_BUFFER_BYTES)?;
+    }
     socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    UdpSocket::from_std(socket.into())
+    Ok(socket)
 }
 
 /// A connection counts against the bound for as long as this lives.

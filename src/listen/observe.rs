@@ -17,6 +17,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::syslog_udp::drops::KernelDrops;
 use crate::auth::Workspace;
 use crate::health::{Health, Unready};
 use crate::ingest::Ingest;
@@ -32,6 +33,8 @@ pub struct Observed {
     pub ingest: Arc<Ingest>,
     /// Readiness.
     pub health: Arc<Health>,
+    /// What the kernel dropped.
+    pub udp_drops: Arc<KernelDrops>,
 }
 
 /// Serves until the server has drained; it answers while that goes on.
@@ -81,6 +84,7 @@ impl Observed {
     }
 
     fn metrics(&self) -> String {
+        self.udp_drops.count();
         let journal = self.ingest.journal().status();
         meters::journal_now(journal.disk_bytes, journal.queued_bytes);
         let mut text = self.recorder.render();

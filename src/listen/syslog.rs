@@ -67,6 +67,11 @@ impl Gathered {
         Ok(key)
     }
 
+    /// Bytes gathered so far.
+    pub fn bytes(&self) -> usize {
+        self.packed.len()
+    }
+
     /// One submission a group.
     pub fn submissions(&self) -> Vec<Submission<'_>> {
         self.groups

@@ -25,3 +25,4 @@ mod syslog_senders;
 mod tcp;
 mod terminal;
 mod tidy;
+mod udp_flood;
