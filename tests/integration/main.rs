@@ -22,6 +22,7 @@ mod sdk;
 mod secrets;
 mod syslog;
 mod syslog_senders;
+mod syslog_snippets;
 mod tcp;
 mod terminal;
 mod tidy;
