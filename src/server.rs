@@ -350,8 +350,9 @@ fn listen(config: &Config, door: &Door) -> Result<Listening, ServeError> {
             .map_err(fail)?;
         listening.syslog_udp = bound.to_string();
         for socket in sockets {
-            let serve = syslog_udp::serve(socket, meters.clone(), door.clone());
-            door.tasks.spawn(serve);
+            let (meters, door) = (meters.clone(), door.clone());
+            let tasks = door.tasks.clone();
+            tasks.spawn_blocking(move || syslog_udp::serve(socket, meters, &door));
         }
     }
     Ok(listening)

@@ -12,14 +12,14 @@ mod syslog;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::RcvBufForce;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -95,12 +95,12 @@ pub fn bind_udp(address: SocketAddr, sockets: usize) -> io::Result<Vec<UdpSocket
     first.bind(&address.into())?;
     first.set_reuse_port(true)?;
     let bound = first.local_addr()?;
-    let mut all = vec![UdpSocket::from_std(first.into())?];
+    let mut all: Vec<UdpSocket> = vec![first.into()];
     while all.len() < sockets {
         let further = udp_socket(address)?;
         further.set_reuse_port(true)?;
         further.bind(&bound)?;
-        all.push(UdpSocket::from_std(further.into())?);
+        all.push(further.into());
     }
     Ok(all)
 }
@@ -119,7 +119,6 @@ fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
     if forced.is_err() {
         socket.set_recv_buffer_size(limits::UDP_RECEIVE_BUFFER_BYTES)?;
     }
-    socket.set_nonblocking(true)?;
     Ok(socket)
 }
 

@@ -6,10 +6,10 @@
 
 use std::fs;
 use std::io;
+use std::net::UdpSocket;
 use std::path::Path;
 
 use rustix::fs::fstat;
-use tokio::net::UdpSocket;
 
 use crate::meters::DatagramMeters;
 

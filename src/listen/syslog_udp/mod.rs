@@ -4,9 +4,11 @@
 mod batch;
 pub mod drops;
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::thread;
 
-use tokio::net::UdpSocket;
+use batch::{Receiver, Wait};
 
 use super::syslog::Gathered;
 use super::{Door, LogGate};
@@ -17,27 +19,17 @@ use crate::limits;
 use crate::meters::{self, DatagramMeters};
 use crate::wire::syslog::datagram_message;
 
-/// Receives until the server drains, then takes what the socket still holds.
-pub async fn serve(socket: UdpSocket, meters: DatagramMeters, door: Door) {
+/// Receives until the server drains, then takes what the socket still holds. Blocks its thread: the runtime
+/// would wake up for each datagram, which costs more than the datagram.
+pub fn serve(socket: UdpSocket, meters: DatagramMeters, door: &Door) {
     let mut datagrams = Datagrams {
         gathered: Gathered::default(),
         gate: LogGate::default(),
         meters,
     };
-    loop {
-        tokio::select! {
-            biased;
-            () = door.drain.cancelled() => break,
-            ready = socket.readable() => {
-                if let Err(error) = ready {
-                    tracing::error!(%error, "the UDP socket failed");
-                    return;
-                }
-                datagrams.turn(&socket, &door);
-            }
-        }
+    if let Err(error) = datagrams.serve(socket, door) {
+        tracing::error!(%error, "the UDP socket failed");
     }
-    while datagrams.turn(&socket, &door) {}
 }
 
 struct Datagrams {
@@ -47,15 +39,28 @@ struct Datagrams {
 }
 
 impl Datagrams {
+    fn serve(&mut self, socket: UdpSocket, door: &Door) -> io::Result<()> {
+        let mut receiver = Receiver::new(socket)?;
+        while !door.drain.is_cancelled() {
+            if !self.turn(&mut receiver, Wait::ForOne, door)? {
+                thread::sleep(limits::UDP_GATHER);
+            }
+        }
+        while self.turn(&mut receiver, Wait::No, door)? {}
+        Ok(())
+    }
+
     /// Takes what is there, up to the bound of a turn. Returns whether there may be more.
-    fn turn(&mut self, socket: &UdpSocket, door: &Door) -> bool {
+    fn turn(&mut self, receiver: &mut Receiver, wait: Wait, door: &Door) -> io::Result<bool> {
         let mut received = 0;
         let mut dropped = 0;
-        let keyring = door.ingest.keys().load();
+        let mut wait = wait;
         let more = loop {
-            let batch = batch::receive(socket, |datagram, peer| {
-                dropped += self.take(datagram, peer, &keyring, door);
-            });
+            let keyring = door.ingest.keys();
+            let batch = receiver.receive(wait, |datagram, peer| {
+                dropped += self.take(datagram, peer, &keyring.load(), door);
+            })?;
+            wait = Wait::No;
             received += batch;
             if batch < limits::DATAGRAMS_PER_CALL {
                 break false;
@@ -68,7 +73,7 @@ impl Datagrams {
             dropped += self.submit(door);
             self.meters.received(received as u64, dropped);
         }
-        more
+        Ok(more)
     }
 
     /// Gathers one message. Returns how many were not kept.
