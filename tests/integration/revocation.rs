@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Instant;
 
-use crate::frames::event_frame;
+use crate::frames::{event_frame, is_open};
 use crate::harness::{KEY, KEY_2, Server, request, wait_for_close, write_private};
 use crate::key_reload::{LIVE, assert_live, key};
 

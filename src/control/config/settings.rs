@@ -329,7 +329,7 @@ pub static MAX_QUEUED_BYTES: Setting<Memory> = Setting {
     flag: "max-queued-bytes",
     variable: "TELL_MAX_QUEUED_BYTES",
     value_name: "SIZE",
-    default: "64MiB",
+    default: "32MiB",
     help: "Bytes taken in and not yet on disk, before senders are held back",
     section: Section::Limits,
     kind: Memory(Size { min: KIB, max: TIB }),
