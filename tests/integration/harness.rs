@@ -107,19 +107,22 @@ impl Server {
     /// Starts it (again) on free ports and waits until it says that it is ready.
     pub fn start(&mut self) {
         assert!(self.running.is_none(), "the server runs already");
-        let free = "127.0.0.1:0";
+        // A test may say otherwise.
+        let listen = [
+            "--tcp",
+            "--http",
+            "--syslog-tcp",
+            "--syslog-udp",
+            "--metrics",
+        ];
+        let listen = listen
+            .into_iter()
+            .filter(|flag| !self.args.iter().any(|arg| arg == flag))
+            .flat_map(|flag| [flag, "127.0.0.1:0"]);
         let mut child = self
             .command()
             .args(["serve", "--log-format", "json", "--log-level", "debug"])
-            .args(["--tcp", free, "--http", free])
-            .args([
-                "--syslog-tcp",
-                free,
-                "--syslog-udp",
-                free,
-                "--metrics",
-                free,
-            ])
+            .args(listen)
             .args(&self.args)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
