@@ -21,6 +21,7 @@
 //! - [`journal`]: append-only segments, group commit, recovery, and reading back.
 //! - [`tables`]: journal records to the rows of the tables.
 //! - [`meters`]: every metric.
+//! - [`health`], [`status`]: whether the server can do its job, and how it is, for those who ask.
 //! - [`limits`]: every bound, with its reason.
 //! - [`server`]: builds the parts from a [`control::config::Config`], starts them, drains them.
 
@@ -35,5 +36,6 @@ pub mod limits;
 pub mod listen;
 pub mod meters;
 pub mod server;
+pub mod status;
 pub mod tables;
 pub mod wire;

@@ -175,13 +175,7 @@ fn allowed_bytes(
     segment_bytes: u64,
     used_bytes: u64,
 ) -> io::Result<u64> {
-    let left = match limit {
-        Limit::Bytes(limit) => limit.saturating_sub(used_bytes),
-        Limit::TenthFree => {
-            let space = storage.space()?;
-            space.available.saturating_sub(space.total / 10)
-        }
-    };
+    let left = limit.left_bytes(storage, used_bytes)?;
     let allowed = left.min(segment_bytes) / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
     // A segment smaller than this is not worth its file.
     if allowed < segment_bytes.min(1 << 20) {

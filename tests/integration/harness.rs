@@ -109,19 +109,22 @@ impl Server {
     /// Starts it (again) on free ports and waits until it says that it is ready.
     pub fn start(&mut self) {
         assert!(self.running.is_none(), "the server runs already");
-        let free = "127.0.0.1:0";
+        // A test may say otherwise.
+        let listen = [
+            "--tcp",
+            "--http",
+            "--syslog-tcp",
+            "--syslog-udp",
+            "--metrics",
+        ];
+        let listen = listen
+            .into_iter()
+            .filter(|flag| !self.args.iter().any(|arg| arg == flag))
+            .flat_map(|flag| [flag, "127.0.0.1:0"]);
         let mut child = self
             .command()
             .args(["serve", "--log-format", "json", "--log-level", "debug"])
-            .args(["--tcp", free, "--http", free])
-            .args([
-                "--syslog-tcp",
-                free,
-                "--syslog-udp",
-                free,
-                "--metrics",
-                free,
-            ])
+            .args(listen)
             .args(&self.args)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -298,6 +301,23 @@ impl Server {
     ) -> Response {
         let mut stream = TcpStream::connect(self.at().http).expect("connect");
         request(&mut stream, method, target, headers, body)
+    }
+
+    /// Asks the listener for those who watch the server.
+    pub fn observe(&self, target: &str) -> Response {
+        let mut stream = TcpStream::connect(self.at().metrics).expect("connect");
+        request(&mut stream, "GET", target, &[], b"")
+    }
+
+    /// What a scrape gets.
+    pub fn metrics(&self) -> String {
+        String::from_utf8(self.observe("/metrics").body).expect("metrics are UTF-8")
+    }
+
+    /// The value of a metric, by its name and labels as `/metrics` writes them; 0 where it is not there.
+    pub fn metric(&self, series: &str) -> f64 {
+        let value = |line: &str| line.strip_prefix(series)?.trim().parse().ok();
+        self.metrics().lines().find_map(value).unwrap_or(0.0)
     }
 
     /// Posts JSON lines with [`KEY`] and expects them to be accepted.

@@ -202,7 +202,7 @@ pub static METRICS: Setting<Address> = Setting {
     variable: "TELL_METRICS",
     value_name: "ADDR:PORT|off",
     default: "127.0.0.1:9464",
-    help: "Listen for scrapes of /metrics, and for /health and /ready",
+    help: "Listen for scrapes of /metrics, and for /status, /health and /ready",
     section: Section::Listeners,
     kind: Address,
 };
