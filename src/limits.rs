@@ -134,6 +134,24 @@ pub const USAGE_SAVE_INTERVAL: Duration = Duration::from_secs(60);
 /// How many of the busiest keys and workspaces are shown as metrics.
 pub const BUSIEST_SHOWN: usize = 20;
 
+/// How often the counters are read for the rates of `tell status`.
+pub const RATE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Readings that are kept: rates are of the last five seconds, long enough to be steady and short enough to
+/// be of now.
+pub const RATE_SAMPLES: usize = 6;
+
+/// How long a status waits for what the file system has to tell.
+pub const EXTENT_WAIT: Duration = Duration::from_secs(1);
+
+/// How long `tell status` waits for the server.
+pub const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
+
+const _: () = assert!(
+    EXTENT_WAIT.as_millis() * 2 < STATUS_TIMEOUT.as_millis(),
+    "a server whose disk stalls still answers in time"
+);
+
 /// How often gathered histogram samples are folded into their buckets.
 pub const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 

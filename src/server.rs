@@ -1,6 +1,6 @@
 //! The server from start to end: build the parts from the configuration, start them, drain them.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -15,12 +16,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Failures;
-use crate::control::atomic_file;
 use crate::control::config::{Config, JournalLimit};
 use crate::control::first_start;
 use crate::control::key_file::KeyFileError;
 use crate::control::key_permissions::LoosePermissions;
 use crate::control::key_reload::KeyReload;
+use crate::control::running::{self, Listener, Running};
 use crate::control::tls::{TlsFault, TlsReload};
 use crate::health::Health;
 use crate::ingest::Ingest;
@@ -28,8 +29,9 @@ use crate::journal::recovery::OpenError;
 use crate::journal::storage::Disk;
 use crate::journal::{Journal, Limit, Options, Source};
 use crate::listen::observe::Observed;
-use crate::listen::open::{self, Secured};
+use crate::listen::open::{self, Listening, Secured};
 use crate::listen::{self, Door};
+use crate::status::Status;
 use crate::{limits, meters};
 
 /// Where the journal is in the data directory.
@@ -146,23 +148,15 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
     served.and(closed)
 }
 
-/// One server a data directory. The lock goes with the process, however it ends.
+/// One server a data directory.
 fn lock_data_directory(path: &Path) -> Result<File, ServeError> {
-    let fail = |error| ServeError::DataDirectory {
-        path: path.to_owned(),
-        error,
-    };
-    atomic_file::create_private_dir(path).map_err(fail)?;
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path.join("lock"))
-        .map_err(fail)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(ServeError::InUse(path.to_owned())),
-        Err(TryLockError::Error(error)) => Err(fail(error)),
+    match running::lock(path) {
+        Ok(Some(lock)) => Ok(lock),
+        Ok(None) => Err(ServeError::InUse(path.to_owned())),
+        Err(error) => Err(ServeError::DataDirectory {
+            path: path.to_owned(),
+            error,
+        }),
     }
 }
 
@@ -196,18 +190,40 @@ async fn serve(
         entrance: Arc::default(),
     };
     let listening = open::open(listeners, &door)?;
-    let observed = Observed {
-        recorder: recorder.clone(),
-        ingest: Arc::clone(&door.ingest),
-        health,
+    let watching = bind_observe(config)?;
+    let metrics = watching
+        .as_ref()
+        .map_or("off", |(_, bound)| bound)
+        .to_owned();
+    let running = Running {
+        pid: std::process::id(),
+        listeners: bound_listeners(&listening, &metrics),
     };
+    let status = Arc::new(Status::new(
+        Arc::clone(&door.ingest),
+        Arc::clone(&health),
+        running.listeners.clone(),
+    ));
     let drained = CancellationToken::new();
-    let metrics = observe(config, observed, drained.clone())?;
+    if let Some((listener, _)) = watching {
+        let observed = Observed {
+            recorder: recorder.clone(),
+            ingest: Arc::clone(&door.ingest),
+            health,
+            status: Arc::clone(&status),
+        };
+        tokio::spawn(listen::observe::serve(listener, observed, drained.clone()));
+    }
+    tokio::spawn(status.sample());
     tokio::spawn(upkeep(recorder));
     tokio::spawn(sweep(Arc::clone(&door.failures)));
     let _answers_until_the_end = drained.drop_guard();
     keys.watch().map_err(ServeError::Start)?;
     tls.watch().map_err(ServeError::Start)?;
+    // Without the file only `tell status` is at a loss.
+    let _published = running
+        .publish(&config.data_dir)
+        .inspect_err(|error| tracing::warn!(%error, "cannot say in the data directory where to find this server"));
     tracing::info!(
         tcp = listening.of(Source::Tcp),
         http = listening.of(Source::Http),
@@ -250,14 +266,23 @@ async fn serve(
     }
 }
 
-/// Binds the listener for metrics and health; returns where it is.
-fn observe(
-    config: &Config,
-    observed: Observed,
-    end: CancellationToken,
-) -> Result<String, ServeError> {
+/// Every address that is listened on, for those who ask.
+fn bound_listeners(listening: &Listening, metrics: &str) -> Vec<Listener> {
+    let listener = |name: &str, address: String| Listener {
+        name: name.to_owned(),
+        address,
+    };
+    let doors = listening
+        .iter()
+        .map(|(door, address)| listener(door.as_str(), address.to_string()));
+    let metrics = (metrics != "off").then(|| listener("metrics", metrics.to_owned()));
+    doors.chain(metrics).collect()
+}
+
+/// Binds the listener for metrics and health.
+fn bind_observe(config: &Config) -> Result<Option<(TcpListener, String)>, ServeError> {
     let Some(address) = config.metrics else {
-        return Ok("off".to_owned());
+        return Ok(None);
     };
     let fail = |error| ServeError::Listen {
         what: "metrics (metrics)",
@@ -266,8 +291,7 @@ fn observe(
     };
     let listener = listen::bind_tcp(address).map_err(fail)?;
     let bound = listener.local_addr().map_err(fail)?.to_string();
-    tokio::spawn(listen::observe::serve(listener, observed, end));
-    Ok(bound)
+    Ok(Some((listener, bound)))
 }
 
 /// Folds histogram samples into their buckets, so that they do not pile up between scrapes.

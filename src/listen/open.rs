@@ -52,6 +52,11 @@ pub fn read_tls(config: &Config) -> Result<(Vec<Secured>, TlsReload), ServeError
 pub struct Listening(Vec<(Source, SocketAddr)>);
 
 impl Listening {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (Source, SocketAddr)> {
+        self.0.iter().copied()
+    }
+
     /// The addresses of one kind, `off` where there is none.
     pub fn of(&self, door: Source) -> String {
         let mut text = String::new();

@@ -205,7 +205,7 @@ pub static METRICS: Setting<Address> = Setting {
     variable: "TELL_METRICS",
     value_name: "ADDR:PORT|off",
     default: "127.0.0.1:9464",
-    help: "Listen for scrapes of /metrics, and for /health and /ready",
+    help: "Listen for scrapes of /metrics, and for /status, /health and /ready",
     section: Section::Listeners,
     kind: Address,
 };
@@ -368,7 +368,7 @@ pub static MAX_QUEUED_BYTES: Setting<Memory> = Setting {
     flag: "max-queued-bytes",
     variable: "TELL_MAX_QUEUED_BYTES",
     value_name: "SIZE",
-    default: "64MiB",
+    default: "32MiB",
     help: "Bytes taken in and not yet on disk, before senders are held back",
     section: Section::Limits,
     kind: Memory(Size { min: KIB, max: TIB }),

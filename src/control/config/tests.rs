@@ -60,7 +60,7 @@ fn nothing_set_gives_the_defaults() {
         max_connections: 16384,
         max_frame_size: 16 << 20,
         max_body_size: 10 << 20,
-        max_queued_bytes: 64 << 20,
+        max_queued_bytes: 32 << 20,
         shutdown_timeout: Duration::from_secs(30),
         worker_threads: std::thread::available_parallelism().unwrap().get(),
     };
