@@ -185,10 +185,7 @@ fn cases() -> Vec<Case> {
         ));
     }
     for workspaces in [1, 10_000] {
-        let setup = Setup {
-            keys: workspaces,
-            ..Setup::default()
-        };
+        let setup = Setup { keys: workspaces };
         let load = Load {
             keys: workspaces,
             ..tcp
@@ -200,10 +197,7 @@ fn cases() -> Vec<Case> {
         ));
     }
     for keys in [1, 1_000_000] {
-        let setup = Setup {
-            keys,
-            ..Setup::default()
-        };
+        let setup = Setup { keys };
         for used in [1, keys] {
             let load = Load {
                 keys: used,
