@@ -20,6 +20,7 @@ mod revocation;
 mod rows;
 mod sdk;
 mod secrets;
+mod status;
 mod syslog;
 mod syslog_senders;
 mod syslog_snippets;

@@ -98,30 +98,6 @@ fn payloads(n: u32) -> Vec<Kept> {
 }
 
 #[test]
-fn a_journal_that_is_prepared_takes_the_first_record_at_once() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
-    for _ in 0..200 {
-        let (journal, _) = open(&SimulatedDisk::default(), OPTIONS);
-        runtime.block_on(journal.prepared());
-        assert_eq!(journal.append(&[Entry::new(facts(1), b"x")]), Ok(()));
-        journal.close().unwrap();
-    }
-    let (full, _) = open(
-        &SimulatedDisk::default(),
-        Options {
-            limit: Limit::Bytes(0),
-            ..OPTIONS
-        },
-    );
-    runtime.block_on(full.prepared());
-    let refused = full.append(&[Entry::new(facts(1), b"x")]);
-    assert!(matches!(refused, Err(Refused::Full(_))), "{refused:?}");
-    full.close().unwrap();
-}
-
-#[test]
 fn what_was_appended_is_read_back_in_order_over_several_segments() {
     let disk = SimulatedDisk::default();
     let (journal, recovered) = open(&disk, OPTIONS);
