@@ -29,7 +29,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Failures;
-use crate::control::config::BoundWorkspace;
 use crate::fault::Fault;
 use crate::health::Health;
 use crate::ingest::Ingest;
@@ -39,6 +38,7 @@ use crate::meters;
 use crate::network::Networks;
 
 pub use stream::Stream;
+pub use syslog::Bound;
 use tls::Tls;
 
 /// What every listener works with.
@@ -78,7 +78,7 @@ pub struct Entrance {
     /// Whether every connection begins with a PROXY header.
     pub proxy_protocol: bool,
     /// Where messages without a key go, and from whom; for syslog.
-    pub bound: Option<BoundWorkspace>,
+    pub bound: Option<Bound>,
 }
 
 impl Door {

@@ -11,10 +11,13 @@ use tokio::sync::Semaphore;
 use super::syslog_udp::drops::KernelDrops;
 use super::tls::Tls;
 use super::{
-    Door, Entrance, Slot, Stream, accept, bind_tcp, bind_udp, http, syslog_tcp, syslog_udp, tcp,
+    Bound, Door, Entrance, Slot, Stream, accept, bind_tcp, bind_udp, http, syslog_tcp, syslog_udp,
+    tcp,
 };
+use crate::auth::KeyId;
 use crate::control::config::{Config, Listener};
 use crate::control::tls::TlsReload;
+use crate::ingest::BoundListener;
 use crate::journal::Source;
 use crate::meters::DatagramMeters;
 use crate::network::is_loopback;
@@ -119,7 +122,13 @@ fn enter_by(listener: &Listener, tls: Option<Arc<Tls>>, mut door: Door) -> Door 
             .max_connections
             .map(|n| Arc::new(Semaphore::new(n))),
         proxy_protocol: listener.proxy_protocol,
-        bound: listener.bound.clone(),
+        bound: listener.bound.as_ref().map(|bound| Bound {
+            allow: bound.allow.clone(),
+            listener: BoundListener {
+                workspace: bound.workspace,
+                id: KeyId::of_listener(listener.door.as_str(), listener.address, bound.workspace),
+            },
+        }),
     });
     door
 }

@@ -23,6 +23,7 @@ mod sdk;
 mod secrets;
 mod status;
 mod syslog;
+mod syslog_bound;
 mod syslog_senders;
 mod syslog_snippets;
 mod tcp;

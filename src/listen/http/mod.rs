@@ -221,7 +221,7 @@ async fn take_lines(
         });
     }
     let submission = Submission {
-        key,
+        credential: key.into(),
         encoding: match kind {
             LineKind::Event => Encoding::JsonEvents,
             LineKind::Log => Encoding::JsonLogs,
@@ -253,7 +253,7 @@ async fn take_batch(
     }
     let events = entries::count(batch.data);
     let submission = Submission {
-        key,
+        credential: key.into(),
         encoding: Encoding::FlatBuffer {
             schema_type: batch.schema_type,
         },

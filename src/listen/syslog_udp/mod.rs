@@ -10,7 +10,7 @@ use std::thread;
 
 use batch::{Receiver, Wait};
 
-use super::syslog::Gathered;
+use super::syslog::{Gathered, fallback};
 use super::{Door, LogGate};
 use crate::auth::Keyring;
 use crate::fault::Fault;
@@ -89,7 +89,11 @@ impl Datagrams {
         if self.gathered.bytes() + message.len() > limits::READ_BYTES {
             dropped += self.submit(door);
         }
-        if let Err(fault) = self.gathered.add(message, truncated, peer, keyring, None) {
+        let added = fallback(door, peer).and_then(|fallback| {
+            self.gathered
+                .add(message, truncated, peer, keyring, fallback)
+        });
+        if let Err(fault) = added {
             dropped += refused(1, &fault);
             if fault.is_failed_authentication() {
                 // There is no answer to delay.
