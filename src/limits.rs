@@ -19,9 +19,6 @@ const _: () = assert!(
     "half of a read must remain for new bytes"
 );
 
-/// How long a connection may go without an authenticated frame, message or request.
-pub const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Source addresses whose failed authentications are counted one by one: about 100 bytes each.
 pub const FAILURE_SOURCES: usize = 4096;
 
@@ -40,11 +37,17 @@ pub const FAILURE_DELAY_STEP: Duration = Duration::from_millis(50);
 /// The longest delay. Longer ones would tie up connections of ours, not effort of theirs.
 pub const FAILURE_DELAY_MAX: Duration = Duration::from_secs(1);
 
-/// How long an HTTP client may take to send the head of a request.
-pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one who watches the server may take to send the head of a request, or wait between two.
+pub const OBSERVE_HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long an HTTP client may pause inside a body.
-pub const BODY_PAUSE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Connections of those who watch. They count against no setting, so their number is bounded here.
+pub const OBSERVE_CONNECTIONS: usize = 32;
+
+/// File descriptors that connections leave alone: the journal's segments, the files of the control plane, the
+/// sockets of listeners and runtime, and what is accepted only to be closed.
+pub const RESERVED_DESCRIPTORS: usize = 128;
+
+const _: () = assert!(OBSERVE_CONNECTIONS <= RESERVED_DESCRIPTORS / 2);
 
 /// hyper's read buffer, which grows to this while bytes arrive fast, and with it the longest head of a
 /// request.

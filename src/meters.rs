@@ -74,7 +74,7 @@ fn describe() {
     );
     describe_counter!(
         CONNECTIONS_REFUSED,
-        "Connections closed because max_connections was reached, by door."
+        "Connections closed because max_connections or max_connections_per_source was reached, by door."
     );
     describe_counter!(
         ACCEPT_ERRORS,

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Failures;
 use crate::control::config::{Config, JournalLimit};
+use crate::control::descriptors;
 use crate::control::first_start;
 use crate::control::key_file::KeyFileError;
 use crate::control::key_permissions::LoosePermissions;
@@ -183,7 +184,11 @@ async fn serve(
         ingest: Arc::new(Ingest::new(keys.keys(), journal.clone())),
         drain: CancellationToken::new(),
         tasks: TaskTracker::new(),
-        connections: Arc::new(Semaphore::new(config.max_connections)),
+        connections: Arc::new(Semaphore::new(descriptors::connections(
+            config.max_connections,
+        ))),
+        sources: Arc::new(listen::Sources::new(config.max_connections_per_source)),
+        stall_timeout: config.stall_timeout,
         max_frame_bytes: u32::try_from(config.max_frame_size).unwrap_or(u32::MAX),
         max_body_bytes: config.max_body_size,
         trusted_proxies: config.trusted_proxies.clone(),

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 pub mod atomic_file;
 pub mod audit;
 pub mod config;
+pub mod descriptors;
 mod fingerprint;
 pub mod first_start;
 mod key_difference;

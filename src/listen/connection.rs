@@ -109,10 +109,15 @@ async fn run<S: AsyncRead + Unpin>(
     let mut rest = BytesMut::new();
     let mut replacements = door.ingest.keys().replacements();
     let mut drained = pin!(door.drain.cancelled());
-    let mut deadline = pin!(tokio::time::sleep(limits::AUTHENTICATION_TIMEOUT));
+    let mut deadline = pin!(tokio::time::sleep(door.stall_timeout));
     let mut drain_until: Option<Instant> = None;
     loop {
         let unauthenticated = !protocol.is_authenticated();
+        let inside_a_frame = !rest.is_empty();
+        if inside_a_frame && !unauthenticated {
+            // The time to the first good key is one stretch; after that each byte buys more of it.
+            deadline.as_mut().reset(Instant::now() + door.stall_timeout);
+        }
         let turn = poll_fn(|cx| poll_turn(Pin::new(&mut *stream), &mut protocol, &mut rest, cx));
         // Reading comes first: while bytes arrive, nothing else is even looked at but the drain's deadline.
         let turn = tokio::select! {
@@ -129,8 +134,8 @@ async fn run<S: AsyncRead + Unpin>(
                 }
                 continue;
             }
-            () = &mut deadline, if unauthenticated => {
-                return Ended::Closed(Fault::TimedOut(limits::AUTHENTICATION_TIMEOUT.as_secs()));
+            () = &mut deadline, if unauthenticated || inside_a_frame => {
+                return Ended::Closed(Fault::TimedOut(door.stall_timeout.as_secs()));
             }
         };
         let next = match turn {

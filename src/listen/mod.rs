@@ -11,6 +11,7 @@ pub mod tls;
 
 mod connection;
 mod enter;
+mod sources;
 mod stream;
 mod syslog;
 
@@ -37,6 +38,7 @@ use crate::limits;
 use crate::meters;
 use crate::network::Networks;
 
+pub use sources::Sources;
 pub use stream::Stream;
 pub use syslog::Bound;
 use tls::Tls;
@@ -56,6 +58,11 @@ pub struct Door {
     pub tasks: TaskTracker,
     /// Connections that may still be opened, over all doors.
     pub connections: Arc<Semaphore>,
+    /// Connections that each source has open.
+    pub sources: Arc<Sources>,
+    /// How long a connection may make no progress: before its first good key, in the head of a request,
+    /// inside a frame, message or body.
+    pub stall_timeout: Duration,
     /// The largest frame, bytes.
     pub max_frame_bytes: u32,
     /// The largest HTTP body, before and after decompression, bytes.
@@ -180,6 +187,7 @@ fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
 pub struct Slot {
     _permit: OwnedSemaphorePermit,
     _of_listener: Option<OwnedSemaphorePermit>,
+    _of_source: Option<sources::Place>,
     source: Source,
 }
 
@@ -231,13 +239,30 @@ pub async fn accept<F>(
             }
             continue;
         };
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        // A proxy connects for many.
+        let of_source = if door.trusted_proxies.contains(peer.ip()) {
+            None
+        } else if let Some(place) = door.sources.place(peer.ip()) {
+            Some(place)
+        } else {
+            meters::door(source).connection_refused();
+            if full.open() {
+                tracing::warn!(
+                    source = source.as_str(),
+                    peer = %peer.ip(),
+                    "max_connections_per_source is reached; closing new connections"
+                );
+            }
+            continue;
+        };
         meters::door(source).connection_opened();
         let slot = Slot {
             _permit: permit,
             _of_listener: of_listener,
+            _of_source: of_source,
             source,
         };
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let (serve, door) = (serve.clone(), door.clone());
         door.tasks.clone().spawn(async move {
             // The slot is held from here on, also while the handshake goes on.

@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::syslog_udp::drops::KernelDrops;
@@ -40,7 +41,12 @@ pub struct Observed {
 
 /// Serves until the server has drained; it answers while that goes on.
 pub async fn serve(listener: TcpListener, observed: Observed, end: CancellationToken) {
+    let places = Arc::new(Semaphore::new(limits::OBSERVE_CONNECTIONS));
     loop {
+        // It is never closed.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
         let accepted = tokio::select! {
             () = end.cancelled() => return,
             accepted = listener.accept() => accepted,
@@ -51,13 +57,14 @@ pub async fn serve(listener: TcpListener, observed: Observed, end: CancellationT
         };
         let observed = observed.clone();
         tokio::spawn(async move {
+            let _place = place;
             let service = service_fn(|request: Request<Incoming>| {
                 let observed = &observed;
                 async move { Ok::<_, Infallible>(observed.answer(&request).await) }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(limits::HEADER_TIMEOUT)
+                .header_read_timeout(limits::OBSERVE_HEADER_TIMEOUT)
                 .max_buf_size(limits::HTTP_BUFFER_BYTES)
                 .serve_connection(TokioIo::new(stream), service);
             if let Err(error) = connection.await {

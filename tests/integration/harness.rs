@@ -34,6 +34,7 @@ pub const SOON: Duration = Duration::from_secs(20);
 pub struct Setup {
     keys: Option<String>,
     args: Vec<String>,
+    open_files: Option<u32>,
 }
 
 impl Setup {
@@ -42,7 +43,14 @@ impl Setup {
         Self {
             keys: Some(format!("# test keys\n{KEY}:1:one\n{KEY_2}:2:two\n")),
             args: Vec::new(),
+            open_files: None,
         }
+    }
+
+    /// Lets the server have so many files open.
+    pub fn open_files(mut self, most: u32) -> Self {
+        self.open_files = Some(most);
+        self
     }
 
     /// Another key file; `None` for none, as at the first start.
@@ -68,6 +76,7 @@ impl Setup {
         let mut server = Server {
             directory,
             args: self.args,
+            open_files: self.open_files,
             running: None,
             logs: String::new(),
         };
@@ -80,6 +89,7 @@ impl Setup {
 pub struct Server {
     directory: TempDir,
     args: Vec<String>,
+    open_files: Option<u32>,
     running: Option<Running>,
     /// What earlier runs logged.
     logs: String,

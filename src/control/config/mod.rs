@@ -96,6 +96,10 @@ pub struct Config {
     pub segment_size: u64,
     /// Connections open at once, all TCP listeners together.
     pub max_connections: usize,
+    /// Connections open at once from one source, all TCP listeners together.
+    pub max_connections_per_source: usize,
+    /// How long a connection may make no progress.
+    pub stall_timeout: Duration,
     /// Bytes of one frame's payload, over TCP.
     pub max_frame_size: usize,
     /// Bytes of one HTTP request body, after inflation.
@@ -279,6 +283,8 @@ impl Raw {
         let journal_limit = self.take(&settings::JOURNAL_LIMIT);
         let segment_size = self.take(&settings::SEGMENT_SIZE);
         let max_connections = self.take(&settings::MAX_CONNECTIONS);
+        let max_connections_per_source = self.take(&settings::MAX_CONNECTIONS_PER_SOURCE);
+        let stall_timeout = self.take(&settings::STALL_TIMEOUT);
         let max_frame_size = self.take(&settings::MAX_FRAME_SIZE);
         let max_body_size = self.take(&settings::MAX_BODY_SIZE);
         let max_queued_bytes = self.take(&settings::MAX_QUEUED_BYTES);
@@ -358,6 +364,8 @@ impl Raw {
             journal_limit: journal_limit?,
             segment_size: segment_size?,
             max_connections: max_connections?,
+            max_connections_per_source: max_connections_per_source?,
+            stall_timeout: stall_timeout?,
             max_frame_size: max_frame_size?,
             max_body_size: max_body_size?,
             max_queued_bytes: max_queued_bytes?,

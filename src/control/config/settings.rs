@@ -82,7 +82,7 @@ impl Section {
 }
 
 /// Every setting, in the order of the help and the README.
-pub static SETTINGS: [&AnySetting; 22] = [
+pub static SETTINGS: [&AnySetting; 24] = [
     &CONFIG,
     &DATA_DIR,
     &KEYS,
@@ -100,6 +100,8 @@ pub static SETTINGS: [&AnySetting; 22] = [
     &JOURNAL_LIMIT,
     &SEGMENT_SIZE,
     &MAX_CONNECTIONS,
+    &MAX_CONNECTIONS_PER_SOURCE,
+    &STALL_TIMEOUT,
     &MAX_FRAME_SIZE,
     &MAX_BODY_SIZE,
     &MAX_QUEUED_BYTES,
@@ -328,6 +330,37 @@ pub static MAX_CONNECTIONS: Setting<Count> = Setting {
     kind: Count {
         min: 1,
         max: 1 << 20,
+    },
+};
+
+/// See [`Config::max_connections_per_source`](super::Config::max_connections_per_source).
+pub static MAX_CONNECTIONS_PER_SOURCE: Setting<Count> = Setting {
+    key: "max_connections_per_source",
+    flag: "max-connections-per-source",
+    variable: "TELL_MAX_CONNECTIONS_PER_SOURCE",
+    value_name: "N",
+    default: "1024",
+    help: "Connections open at once from one address (IPv6: one /64), trusted proxies excepted",
+    section: Section::Limits,
+    kind: Count {
+        min: 1,
+        max: 1 << 20,
+    },
+};
+
+/// See [`Config::stall_timeout`](super::Config::stall_timeout). The most is what nothing may hold a
+/// connection longer for.
+pub static STALL_TIMEOUT: Setting<Period> = Setting {
+    key: "stall_timeout",
+    flag: "stall-timeout",
+    variable: "TELL_STALL_TIMEOUT",
+    value_name: "DURATION",
+    default: "30s",
+    help: "How long a connection may go without a good key, or pause inside a frame, head or body",
+    section: Section::Limits,
+    kind: Period {
+        min: Duration::from_millis(100),
+        max: Duration::from_secs(30),
     },
 };
 

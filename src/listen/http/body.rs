@@ -1,6 +1,7 @@
 //! The body of a request: read to its end and decompressed, never beyond the limit.
 
 use std::io::Read;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use flate2::bufread::MultiGzDecoder;
@@ -30,14 +31,18 @@ pub(super) fn coding(value: Option<&[u8]>) -> Result<Coding, Fault> {
     }
 }
 
-/// Reads a body of at most `max_bytes`. A body that came in one piece is not copied.
-pub(super) async fn read(mut body: Incoming, max_bytes: usize) -> Result<Bytes, Fault> {
+/// Reads a body of at most `max_bytes`, which may pause so long. A body that came in one piece is not copied.
+pub(super) async fn read(
+    mut body: Incoming,
+    max_bytes: usize,
+    pause: Duration,
+) -> Result<Bytes, Fault> {
     let too_large = || Fault::BodyTooLarge(max_bytes);
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > max_bytes {
         return Err(too_large());
     }
-    let Some(first) = piece(&mut body).await? else {
+    let Some(first) = piece(&mut body, pause).await? else {
         return Ok(Bytes::new());
     };
     if first.len() > max_bytes {
@@ -49,7 +54,7 @@ pub(super) async fn read(mut body: Incoming, max_bytes: usize) -> Result<Bytes, 
     let mut whole =
         BytesMut::with_capacity(announced.min(limits::BODY_FIRST_BYTES).max(first.len()));
     whole.extend_from_slice(&first);
-    while let Some(piece) = piece(&mut body).await? {
+    while let Some(piece) = piece(&mut body, pause).await? {
         if whole.len() + piece.len() > max_bytes {
             return Err(too_large());
         }
@@ -58,11 +63,11 @@ pub(super) async fn read(mut body: Incoming, max_bytes: usize) -> Result<Bytes, 
     Ok(whole.freeze())
 }
 
-async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, Fault> {
+async fn piece(body: &mut Incoming, pause: Duration) -> Result<Option<Bytes>, Fault> {
     loop {
-        let frame = tokio::time::timeout(limits::BODY_PAUSE_TIMEOUT, body.frame())
+        let frame = tokio::time::timeout(pause, body.frame())
             .await
-            .map_err(|_| Fault::TimedOut(limits::BODY_PAUSE_TIMEOUT.as_secs()))?;
+            .map_err(|_| Fault::TimedOut(pause.as_secs()))?;
         match frame {
             None => return Ok(None),
             Some(Err(_)) => return Err(Fault::BodyCut),

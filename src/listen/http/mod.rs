@@ -62,7 +62,7 @@ pub async fn serve(stream: Stream, peer: SocketAddr, _slot: Slot, door: Door) {
     let mut replacements = door.ingest.keys().replacements();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits::HEADER_TIMEOUT)
+        .header_read_timeout(door.stall_timeout)
         .max_buf_size(limits::HTTP_BUFFER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
@@ -193,7 +193,7 @@ async fn take(
             .get(CONTENT_ENCODING)
             .map(|v| v.as_bytes()),
     )?;
-    let body = body::read(request.into_body(), door.max_body_bytes).await?;
+    let body = body::read(request.into_body(), door.max_body_bytes, door.stall_timeout).await?;
     let body = body::decode(coding, body, door.max_body_bytes)?;
     match endpoint {
         Endpoint::Events => take_lines(LineKind::Event, &body, key, peer, door).await,

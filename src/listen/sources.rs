@@ -1,0 +1,92 @@
+//! Open connections by where they come from, so that one source cannot take all places.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The connections of all sources. As many entries as there are sources with open connections, which the
+/// bound on all connections keeps in turn.
+#[derive(Debug)]
+pub struct Sources {
+    most: usize,
+    open: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// One connection of a source, counted for as long as this lives.
+#[derive(Debug)]
+pub struct Place {
+    sources: Arc<Sources>,
+    source: IpAddr,
+}
+
+impl Sources {
+    /// Lets each source have so many connections.
+    pub fn new(most: usize) -> Self {
+        Self {
+            most,
+            open: Mutex::default(),
+        }
+    }
+
+    /// A place for one more connection, unless the source has as many as it may.
+    pub fn place(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let source = source_of(address);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(source).or_default();
+        if *count >= self.most {
+            return None;
+        }
+        *count += 1;
+        Some(Place {
+            sources: Arc::clone(self),
+            source,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let open = &self.sources.open;
+        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.source) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.source);
+            }
+        }
+    }
+}
+
+/// An IPv4 address, or the /64 of an IPv6 address: the least that one customer is given.
+fn source_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_has_so_many_places_and_gets_them_back() {
+        let sources = Arc::new(Sources::new(2));
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let first = sources.place(address("10.0.0.1")).unwrap();
+        let _second = sources.place(address("::ffff:10.0.0.1")).unwrap();
+        assert!(sources.place(address("10.0.0.1")).is_none());
+        assert!(sources.place(address("10.0.0.2")).is_some());
+        drop(first);
+        assert!(sources.place(address("10.0.0.1")).is_some());
+        assert_eq!(sources.open.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_are_one_source() {
+        let sources = Arc::new(Sources::new(1));
+        let _place = sources.place("2001:db8::1".parse().unwrap()).unwrap();
+        assert!(sources.place("2001:db8::2".parse().unwrap()).is_none());
+        assert!(sources.place("2001:db8:0:1::1".parse().unwrap()).is_some());
+    }
+}
