@@ -22,11 +22,13 @@ use crate::control::key_file::KeyFileError;
 use crate::control::key_permissions::LoosePermissions;
 use crate::control::key_reload::KeyReload;
 use crate::control::running::{self, Listener, Running};
+use crate::control::service::Service;
 use crate::health::Health;
 use crate::ingest::Ingest;
 use crate::journal::recovery::OpenError;
 use crate::journal::storage::Disk;
 use crate::journal::{Journal, Limit, Options, Source};
+use crate::listen::inherited::{InheritError, Inherited};
 use crate::listen::observe::Observed;
 use crate::listen::{self, Door, http, syslog_tcp, syslog_udp, tcp};
 use crate::status::Status;
@@ -63,6 +65,9 @@ pub enum ServeError {
     /// The journal cannot be opened.
     #[error(transparent)]
     Journal(#[from] OpenError),
+    /// A socket was passed that cannot be used.
+    #[error(transparent)]
+    Inherited(#[from] InheritError),
     /// A listener cannot be bound.
     #[error("cannot listen on {address} for {what}: {error}")]
     Listen {
@@ -91,6 +96,7 @@ pub enum ServeError {
 
 /// Serves until a signal or a failed journal ends it, and drains.
 pub fn run(config: &Config) -> Result<(), ServeError> {
+    let inherited = Inherited::from_environment()?;
     let recorder = meters::install().map_err(|error| ServeError::Start(io::Error::other(error)))?;
     let _lock = lock_data_directory(&config.data_dir)?;
     first_start::create_keys(config)?;
@@ -125,7 +131,7 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
         .enable_all()
         .build()
         .map_err(ServeError::Start)?;
-    let served = runtime.block_on(serve(config, &journal, &mut keys, recorder));
+    let served = runtime.block_on(serve(config, &journal, &mut keys, inherited, recorder));
     keys.stop();
     // Whatever happened above: what was appended is committed.
     let closed = close(&journal, config.shutdown_timeout);
@@ -150,6 +156,7 @@ async fn serve(
     config: &Config,
     journal: &Journal,
     keys: &mut KeyReload,
+    mut inherited: Inherited,
     recorder: PrometheusHandle,
 ) -> Result<(), ServeError> {
     let signal = |kind| signal(kind).map_err(ServeError::Start);
@@ -170,8 +177,10 @@ async fn serve(
         max_frame_bytes: u32::try_from(config.max_frame_size).unwrap_or(u32::MAX),
         max_body_bytes: config.max_body_size,
     };
-    let listening = listen(config, &door)?;
-    let watching = bind_observe(config)?;
+    let service = Arc::new(Service::from_environment());
+    let listening = listen(config, &door, &mut inherited)?;
+    let watching = bind_observe(config, &mut inherited)?;
+    inherited.all_taken()?;
     let metrics = watching
         .as_ref()
         .map_or("off", |(_, bound)| bound)
@@ -214,15 +223,32 @@ async fn serve(
         "tell is ready"
     );
 
+    service.ready();
+    tokio::spawn(Arc::clone(&service).follow(
+        journal.clone(),
+        Arc::clone(&door.health),
+        door.drain.clone(),
+    ));
+
     let mut failure = journal.failure();
     let failed = loop {
         tokio::select! {
             _ = terminate.recv() => break None,
             _ = interrupt.recv() => break None,
-            _ = hangup.recv() => keys.reload_now(),
+            _ = hangup.recv() => {
+                service.reloading();
+                let reloaded = keys.reload_now();
+                let service = Arc::clone(&service);
+                tokio::spawn(async move {
+                    // Done or given up: the manager waits for the word either way.
+                    let _ = reloaded.await;
+                    service.ready();
+                });
+            }
             Ok(()) = failure.changed() => break failure.borrow().clone(),
         }
     };
+    service.stopping();
     tracing::info!("draining; a second signal exits at once");
     tokio::spawn(exit_at_second_signal(terminate, interrupt));
     door.drain.cancel();
@@ -271,7 +297,10 @@ impl Listening {
 }
 
 /// Binds the listener for metrics and health.
-fn bind_observe(config: &Config) -> Result<Option<(TcpListener, String)>, ServeError> {
+fn bind_observe(
+    config: &Config,
+    inherited: &mut Inherited,
+) -> Result<Option<(TcpListener, String)>, ServeError> {
     let Some(address) = config.metrics else {
         return Ok(None);
     };
@@ -280,7 +309,7 @@ fn bind_observe(config: &Config) -> Result<Option<(TcpListener, String)>, ServeE
         address,
         error,
     };
-    let listener = listen::bind_tcp(address).map_err(fail)?;
+    let listener = inherited.tcp("metrics", address).map_err(fail)?;
     let bound = listener.local_addr().map_err(fail)?.to_string();
     Ok(Some((listener, bound)))
 }
@@ -301,9 +330,13 @@ async fn sweep(failures: Arc<Failures>) {
     }
 }
 
-fn listen(config: &Config, door: &Door) -> Result<Listening, ServeError> {
+fn listen(
+    config: &Config,
+    door: &Door,
+    inherited: &mut Inherited,
+) -> Result<Listening, ServeError> {
     let off = || "off".to_owned();
-    let bind_tcp = |what, address: Listen| -> Result<_, ServeError> {
+    let mut bind_tcp = |what, door: Source, address: Listen| -> Result<_, ServeError> {
         let Some(address) = address else {
             return Ok(None);
         };
@@ -312,7 +345,7 @@ fn listen(config: &Config, door: &Door) -> Result<Listening, ServeError> {
             address,
             error,
         };
-        let listener = listen::bind_tcp(address).map_err(fail)?;
+        let listener = inherited.tcp(door.as_str(), address).map_err(fail)?;
         let bound = listener.local_addr().map_err(fail)?.to_string();
         Ok(Some((listener, bound)))
     };
@@ -322,7 +355,7 @@ fn listen(config: &Config, door: &Door) -> Result<Listening, ServeError> {
         syslog_tcp: off(),
         syslog_udp: off(),
     };
-    if let Some((listener, bound)) = bind_tcp("SDK frames (tcp)", config.tcp)? {
+    if let Some((listener, bound)) = bind_tcp("SDK frames (tcp)", Source::Tcp, config.tcp)? {
         listening.tcp = bound;
         door.tasks.spawn(listen::accept(
             listener,
@@ -331,7 +364,7 @@ fn listen(config: &Config, door: &Door) -> Result<Listening, ServeError> {
             tcp::serve,
         ));
     }
-    if let Some((listener, bound)) = bind_tcp("HTTP (http)", config.http)? {
+    if let Some((listener, bound)) = bind_tcp("HTTP (http)", Source::Http, config.http)? {
         listening.http = bound;
         door.tasks.spawn(listen::accept(
             listener,
@@ -340,7 +373,11 @@ fn listen(config: &Config, door: &Door) -> Result<Listening, ServeError> {
             http::serve,
         ));
     }
-    if let Some((listener, bound)) = bind_tcp("syslog over TCP (syslog_tcp)", config.syslog_tcp)? {
+    if let Some((listener, bound)) = bind_tcp(
+        "syslog over TCP (syslog_tcp)",
+        Source::SyslogTcp,
+        config.syslog_tcp,
+    )? {
         listening.syslog_tcp = bound;
         door.tasks.spawn(listen::accept(
             listener,
@@ -355,7 +392,9 @@ fn listen(config: &Config, door: &Door) -> Result<Listening, ServeError> {
             address,
             error,
         };
-        let socket = listen::bind_udp(address).map_err(fail)?;
+        let socket = inherited
+            .udp(Source::SyslogUdp.as_str(), address)
+            .map_err(fail)?;
         listening.syslog_udp = socket.local_addr().map_err(fail)?.to_string();
         door.tasks.spawn(syslog_udp::serve(socket, door.clone()));
     }

@@ -2,6 +2,7 @@
 //! and the word that the server drains.
 
 pub mod http;
+pub mod inherited;
 pub mod observe;
 pub mod syslog_tcp;
 pub mod syslog_udp;

@@ -20,6 +20,8 @@ mod revocation;
 mod rows;
 mod sdk;
 mod secrets;
+mod service;
+mod sockets;
 mod status;
 mod syslog;
 mod syslog_senders;
