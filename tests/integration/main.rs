@@ -28,3 +28,4 @@ mod syslog_senders;
 mod tcp;
 mod terminal;
 mod tidy;
+mod units;
