@@ -20,6 +20,7 @@
 //! - [`ingest`]: the path in one place: authenticate, admit, append, acknowledge.
 //! - [`journal`]: append-only segments, group commit, recovery, and reading back.
 //! - [`tables`]: journal records to the rows of the tables.
+//! - [`network`]: networks in CIDR notation.
 //! - [`meters`]: every metric.
 //! - [`health`], [`status`]: whether the server can do its job, and how it is, for those who ask.
 //! - [`limits`]: every bound, with its reason.
@@ -35,6 +36,7 @@ pub mod journal;
 pub mod limits;
 pub mod listen;
 pub mod meters;
+pub mod network;
 pub mod server;
 pub mod status;
 pub mod tables;

@@ -107,6 +107,27 @@ const _: () = assert!(
 /// The same fault of the key file is logged at most once in this time.
 pub const KEY_FILE_ERROR_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How long a TLS handshake may take: several round trips to the far side of the world, with losses.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long telling a TLS peer that the connection ends may take.
+pub const TLS_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+const _: () = assert!(
+    TLS_HANDSHAKE_TIMEOUT.as_secs() + PROXY_HEADER_TIMEOUT.as_secs() < 30,
+    "nothing holds a connection for 30 s without progress"
+);
+
+/// The largest file of certificates or of a key: hundreds of client authorities fit.
+pub const PEM_FILE_BYTES: u64 = 1 << 20;
+
+/// How long a proxy may take to send its header, which it sends before anything else.
+pub const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest PROXY header of version 2 that is taken. Addresses take 216 bytes at most; the rest is room
+/// for what a proxy tells of its TLS session.
+pub const PROXY_HEADER_BYTES: usize = 4 << 10;
+
 /// How often what was counted for each key is written to disk.
 pub const USAGE_SAVE_INTERVAL: Duration = Duration::from_secs(60);
 

@@ -38,6 +38,7 @@ const JOURNAL_DAMAGED: &str = "tell_journal_damaged_records";
 const KEYS: &str = "tell_keys";
 const KEY_RELOADS: &str = "tell_key_reloads_total";
 const KEY_RELOAD_TIME: &str = "tell_key_reload_timestamp_seconds";
+const TLS_RELOADS: &str = "tell_tls_reloads_total";
 const KEY_EVENTS: &str = "tell_key_events_total";
 const WORKSPACE_EVENTS: &str = "tell_workspace_events_total";
 
@@ -107,6 +108,7 @@ fn describe() {
     );
     describe_gauge!(KEYS, "Streaming keys in force.");
     describe_counter!(KEY_RELOADS, "Reloads of the key file, by result.");
+    describe_counter!(TLS_RELOADS, "Reloads of TLS files, by result.");
     describe_gauge!(
         KEY_RELOAD_TIME,
         Unit::Seconds,
@@ -293,6 +295,12 @@ pub fn committed(bytes: u64, took: Duration) {
 /// The key file was read anew, with this result: `loaded` or `kept`, where it was not usable.
 pub fn keys_reloaded(result: &'static str) {
     counter!(KEY_RELOADS, "result" => result).increment(1);
+}
+
+/// The files of a TLS listener were read anew, with this result: `loaded` or `kept`, where they were not
+/// usable.
+pub fn tls_reloaded(result: &'static str) {
+    counter!(TLS_RELOADS, "result" => result).increment(1);
 }
 
 /// The keys in force, and since when, in seconds since 1970.

@@ -16,13 +16,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Failures;
-use crate::control::config::{Config, JournalLimit, Listen};
+use crate::control::config::{Config, JournalLimit};
 use crate::control::first_start;
 use crate::control::key_file::KeyFileError;
 use crate::control::key_permissions::LoosePermissions;
 use crate::control::key_reload::KeyReload;
 use crate::control::running::{self, Listener, Running};
 use crate::control::service::Service;
+use crate::control::tls::{TlsFault, TlsReload};
 use crate::health::Health;
 use crate::ingest::Ingest;
 use crate::journal::recovery::OpenError;
@@ -30,7 +31,8 @@ use crate::journal::storage::Disk;
 use crate::journal::{Journal, Limit, Options, Source};
 use crate::listen::inherited::{InheritError, Inherited};
 use crate::listen::observe::Observed;
-use crate::listen::{self, Door, http, syslog_tcp, syslog_udp, tcp};
+use crate::listen::open::{self, Listening, Secured};
+use crate::listen::{self, Door};
 use crate::status::Status;
 use crate::{limits, meters};
 
@@ -68,6 +70,14 @@ pub enum ServeError {
     /// A socket was passed that cannot be used.
     #[error(transparent)]
     Inherited(#[from] InheritError),
+    /// A certificate or its key cannot be used.
+    #[error("TLS ({setting}): {fault}")]
+    Tls {
+        /// The listener's setting.
+        setting: &'static str,
+        /// What is wrong.
+        fault: TlsFault,
+    },
     /// A listener cannot be bound.
     #[error("cannot listen on {address} for {what}: {error}")]
     Listen {
@@ -101,6 +111,7 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
     let _lock = lock_data_directory(&config.data_dir)?;
     first_start::create_keys(config)?;
     let mut keys = KeyReload::start(&config.files(), config.strict_permissions)?;
+    let (listeners, mut tls) = open::read_tls(config)?;
     let directory = config.data_dir.join(JOURNAL_DIRECTORY);
     let disk = Arc::new(
         Disk::create(&directory).map_err(|error| ServeError::DataDirectory {
@@ -131,8 +142,11 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
         .enable_all()
         .build()
         .map_err(ServeError::Start)?;
-    let served = runtime.block_on(serve(config, &journal, &mut keys, inherited, recorder));
+    let served = runtime.block_on(serve(
+        config, &journal, &mut keys, listeners, inherited, &mut tls, recorder,
+    ));
     keys.stop();
+    tls.stop();
     // Whatever happened above: what was appended is committed.
     let closed = close(&journal, config.shutdown_timeout);
     // Tasks that outlived the drain must not keep the process.
@@ -156,7 +170,9 @@ async fn serve(
     config: &Config,
     journal: &Journal,
     keys: &mut KeyReload,
+    listeners: Vec<Secured>,
     mut inherited: Inherited,
+    tls: &mut TlsReload,
     recorder: PrometheusHandle,
 ) -> Result<(), ServeError> {
     let signal = |kind| signal(kind).map_err(ServeError::Start);
@@ -166,7 +182,7 @@ async fn serve(
 
     // UDP cannot be held back: a datagram that came before the journal takes any would be lost.
     let _ = tokio::time::timeout(limits::FIRST_SEGMENT_WAIT, journal.prepared()).await;
-    let health = Arc::new(Health::new(journal.clone(), keys.health()));
+    let health = Arc::new(Health::new(journal.clone(), keys.health(), tls.health()));
     let door = Door {
         health: Arc::clone(&health),
         failures: Arc::default(),
@@ -176,9 +192,12 @@ async fn serve(
         connections: Arc::new(Semaphore::new(config.max_connections)),
         max_frame_bytes: u32::try_from(config.max_frame_size).unwrap_or(u32::MAX),
         max_body_bytes: config.max_body_size,
+        trusted_proxies: config.trusted_proxies.clone(),
+        forwarders: config.forwarders.clone(),
+        entrance: Arc::default(),
     };
     let service = Arc::new(Service::from_environment());
-    let listening = listen(config, &door, &mut inherited)?;
+    let listening = open::open(listeners, &mut inherited, &door)?;
     let watching = bind_observe(config, &mut inherited)?;
     inherited.all_taken()?;
     let metrics = watching
@@ -187,7 +206,7 @@ async fn serve(
         .to_owned();
     let running = Running {
         pid: std::process::id(),
-        listeners: listening.listeners(&metrics),
+        listeners: bound_listeners(&listening, &metrics),
     };
     let status = Arc::new(Status::new(
         Arc::clone(&door.ingest),
@@ -209,15 +228,16 @@ async fn serve(
     tokio::spawn(sweep(Arc::clone(&door.failures)));
     let _answers_until_the_end = drained.drop_guard();
     keys.watch().map_err(ServeError::Start)?;
+    tls.watch().map_err(ServeError::Start)?;
     // Without the file only `tell status` is at a loss.
     let _published = running
         .publish(&config.data_dir)
         .inspect_err(|error| tracing::warn!(%error, "cannot say in the data directory where to find this server"));
     tracing::info!(
-        tcp = listening.tcp,
-        http = listening.http,
-        syslog_tcp = listening.syslog_tcp,
-        syslog_udp = listening.syslog_udp,
+        tcp = listening.of(Source::Tcp),
+        http = listening.of(Source::Http),
+        syslog_tcp = listening.of(Source::SyslogTcp),
+        syslog_udp = listening.of(Source::SyslogUdp),
         metrics,
         data_dir = %config.data_dir.display(),
         "tell is ready"
@@ -237,6 +257,7 @@ async fn serve(
             _ = interrupt.recv() => break None,
             _ = hangup.recv() => {
                 service.reloading();
+                tls.reload_now();
                 let reloaded = keys.reload_now();
                 let service = Arc::clone(&service);
                 tokio::spawn(async move {
@@ -269,31 +290,17 @@ async fn serve(
     }
 }
 
-/// Where the server listens; `off` where it does not.
-struct Listening {
-    tcp: String,
-    http: String,
-    syslog_tcp: String,
-    syslog_udp: String,
-}
-
-impl Listening {
-    fn listeners(&self, metrics: &str) -> Vec<Listener> {
-        let all = [
-            ("tcp", self.tcp.as_str()),
-            ("http", &self.http),
-            ("syslog_tcp", &self.syslog_tcp),
-            ("syslog_udp", &self.syslog_udp),
-            ("metrics", metrics),
-        ];
-        let bound = all.into_iter().filter(|(_, address)| *address != "off");
-        bound
-            .map(|(name, address)| Listener {
-                name: name.to_owned(),
-                address: address.to_owned(),
-            })
-            .collect()
-    }
+/// Every address that is listened on, for those who ask.
+fn bound_listeners(listening: &Listening, metrics: &str) -> Vec<Listener> {
+    let listener = |name: &str, address: String| Listener {
+        name: name.to_owned(),
+        address,
+    };
+    let doors = listening
+        .iter()
+        .map(|(door, address)| listener(door.as_str(), address.to_string()));
+    let metrics = (metrics != "off").then(|| listener("metrics", metrics.to_owned()));
+    doors.chain(metrics).collect()
 }
 
 /// Binds the listener for metrics and health.
@@ -328,77 +335,6 @@ async fn sweep(failures: Arc<Failures>) {
         tokio::time::sleep(limits::FAILURE_SWEEP).await;
         failures.sweep();
     }
-}
-
-fn listen(
-    config: &Config,
-    door: &Door,
-    inherited: &mut Inherited,
-) -> Result<Listening, ServeError> {
-    let off = || "off".to_owned();
-    let mut bind_tcp = |what, door: Source, address: Listen| -> Result<_, ServeError> {
-        let Some(address) = address else {
-            return Ok(None);
-        };
-        let fail = |error| ServeError::Listen {
-            what,
-            address,
-            error,
-        };
-        let listener = inherited.tcp(door.as_str(), address).map_err(fail)?;
-        let bound = listener.local_addr().map_err(fail)?.to_string();
-        Ok(Some((listener, bound)))
-    };
-    let mut listening = Listening {
-        tcp: off(),
-        http: off(),
-        syslog_tcp: off(),
-        syslog_udp: off(),
-    };
-    if let Some((listener, bound)) = bind_tcp("SDK frames (tcp)", Source::Tcp, config.tcp)? {
-        listening.tcp = bound;
-        door.tasks.spawn(listen::accept(
-            listener,
-            door.clone(),
-            Source::Tcp,
-            tcp::serve,
-        ));
-    }
-    if let Some((listener, bound)) = bind_tcp("HTTP (http)", Source::Http, config.http)? {
-        listening.http = bound;
-        door.tasks.spawn(listen::accept(
-            listener,
-            door.clone(),
-            Source::Http,
-            http::serve,
-        ));
-    }
-    if let Some((listener, bound)) = bind_tcp(
-        "syslog over TCP (syslog_tcp)",
-        Source::SyslogTcp,
-        config.syslog_tcp,
-    )? {
-        listening.syslog_tcp = bound;
-        door.tasks.spawn(listen::accept(
-            listener,
-            door.clone(),
-            Source::SyslogTcp,
-            syslog_tcp::serve,
-        ));
-    }
-    if let Some(address) = config.syslog_udp {
-        let fail = |error| ServeError::Listen {
-            what: "syslog over UDP (syslog_udp)",
-            address,
-            error,
-        };
-        let socket = inherited
-            .udp(Source::SyslogUdp.as_str(), address)
-            .map_err(fail)?;
-        listening.syslog_udp = socket.local_addr().map_err(fail)?.to_string();
-        door.tasks.spawn(syslog_udp::serve(socket, door.clone()));
-    }
-    Ok(listening)
 }
 
 async fn exit_at_second_signal(mut terminate: Signal, mut interrupt: Signal) {

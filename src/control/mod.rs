@@ -6,6 +6,7 @@
 //! - [`config`], [`logging`]: how the server is to run.
 //! - [`key_file`], [`key_edit`]: the streaming keys, read and edited; [`key_reload`] follows the file.
 //! - [`service`]: what the service manager is told.
+//! - [`tls`]: certificates and their keys, and following their files.
 //! - [`running`]: which server has a data directory, and where it listens.
 //! - [`usage`], [`audit`]: what is remembered of each key, and who changed what.
 
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 pub mod atomic_file;
 pub mod audit;
 pub mod config;
+mod fingerprint;
 pub mod first_start;
 mod key_difference;
 pub mod key_edit;
@@ -28,6 +30,7 @@ mod remembered;
 pub mod running;
 pub mod service;
 pub mod timestamp;
+pub mod tls;
 pub mod usage;
 
 /// Where everything that outlives the process is kept; every command means the same two places.

@@ -11,7 +11,7 @@
 //! A commit that fails ends the writer for good (fail-stop): its file descriptor is not synced again, no
 //! ticket of it resolves well, and only a restart, which recovers the valid prefix, opens the journal again.
 //!
-//! - [`format`]: the bytes on disk. [`storage`]: the seam to the disk. [`record`]: what a record says.
+//! - [`mod@format`]: the bytes on disk. [`storage`]: the seam to the disk. [`record`]: what a record says.
 //! - [`recovery`]: what a start makes of the segments it finds. [`read`]: reading back, in order of arrival.
 
 mod buffer;

@@ -4,6 +4,7 @@
 //! 401 before a byte of the body is read.
 
 mod body;
+mod forwarded;
 mod key;
 mod respond;
 
@@ -21,9 +22,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 
-use super::{Door, Slot, observe};
+use super::{Door, Sender, Slot, Stream, observe};
 use crate::auth::StreamingKey;
 use crate::fault::Fault;
 use crate::ingest::Submission;
@@ -48,10 +48,13 @@ enum Endpoint {
 /// The key of the last request, for closing the connection when it is revoked.
 type LastKey = Arc<Mutex<Option<StreamingKey>>>;
 
+/// The versions that TLS may agree on (ALPN).
+pub const ALPN: &[&[u8]] = &[b"http/1.1"];
+
 /// Serves one connection.
-pub async fn serve(stream: TcpStream, peer: SocketAddr, _slot: Slot, door: Door) {
+pub async fn serve(stream: Stream, peer: SocketAddr, _slot: Slot, door: Door) {
     // Answers are small and awaited: they must not wait for company.
-    let _ = stream.set_nodelay(true);
+    stream.set_nodelay();
     let last_key = LastKey::default();
     let asked = AtomicBool::new(false);
     let service = service_fn(|request| {
@@ -111,6 +114,7 @@ async fn answer(
     last_key: &LastKey,
 ) -> Response<Full<Bytes>> {
     let request_id = respond::RequestId::next();
+    let peer = forwarded::client(request.headers(), peer, &door.trusted_proxies);
     let endpoint = match route(request.method(), request.uri().path()) {
         Ok(Route::Ingest(endpoint)) => endpoint,
         Ok(Route::Health) => return observe::health(),
@@ -268,7 +272,7 @@ async fn take_batch(
         },
         payload: batch.data,
         events,
-        peer,
+        peer: Sender::new(peer, door).origin(batch.source_ip),
     };
     door.ingest.submit_durably(Source::Http, submission).await?;
     Ok(Taken {
