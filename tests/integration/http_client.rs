@@ -1,4 +1,4 @@
-//! The plainest HTTP client: what a test says goes over the wire as it is.
+//! An HTTP client that sends what it is told, byte for byte, and reads one answer.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
