@@ -11,6 +11,7 @@ mod respond;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -55,10 +56,13 @@ pub async fn serve(stream: Stream, peer: SocketAddr, _slot: Slot, door: Door) {
     // Answers are small and awaited: they must not wait for company.
     stream.set_nodelay();
     let last_key = LastKey::default();
+    let asked = AtomicBool::new(false);
     let service = service_fn(|request| {
+        asked.store(true, Ordering::Relaxed);
         let (door, last_key) = (&door, &last_key);
         async move { Ok::<_, Infallible>(answer(request, peer, door, last_key).await) }
     });
+    let mut may_close = pin!(may_close(&door, &asked));
     let mut replacements = door.ingest.keys().replacements();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -75,7 +79,7 @@ pub async fn serve(stream: Stream, peer: SocketAddr, _slot: Slot, door: Door) {
                 }
                 return;
             }
-            () = door.drain.cancelled(), if !draining => {
+            () = &mut may_close, if !draining => {
                 draining = true;
                 connection.as_mut().graceful_shutdown();
             }
@@ -87,6 +91,15 @@ pub async fn serve(stream: Stream, peer: SocketAddr, _slot: Slot, door: Door) {
                 }
             }
         }
+    }
+}
+
+/// Resolves when the server drains; on a connection without a request so far only after a moment, since one
+/// may be on its way.
+async fn may_close(door: &Door, asked: &AtomicBool) {
+    door.drain.cancelled().await;
+    if !asked.load(Ordering::Relaxed) {
+        tokio::time::sleep(limits::DRAIN_READ).await;
     }
 }
 
