@@ -5,6 +5,7 @@ mod apikeys;
 mod apikeys_parallel;
 mod backpressure;
 mod config;
+mod config_command;
 mod durability;
 mod first_start;
 mod frames;
