@@ -44,6 +44,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{Notify, oneshot, watch};
 
 use format::SegmentId;
+use format::crc32c;
 pub use record::{Encoding, Facts, Record, Source};
 pub use recovery::Recovered;
 use storage::Storage;
@@ -84,7 +85,7 @@ impl<'a> Entry<'a> {
         Self {
             facts,
             payload,
-            payload_crc: crc32c::crc32c(payload),
+            payload_crc: crc32c(payload),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use super::format::{
-    BLOCK_BYTES, HEADER_BYTES, RECORD_ALIGN, RecordHeader, SegmentId, decode_record_header,
+    BLOCK_BYTES, HEADER_BYTES, RECORD_ALIGN, RecordHeader, SegmentId, crc32c, decode_record_header,
     record_bytes,
 };
 use super::record::Record;
@@ -117,7 +117,7 @@ impl Scan {
                     payload: bytes.get(HEADER_BYTES..).unwrap_or_default(),
                 };
                 if record.payload.len() == payload_len
-                    && crc32c::crc32c(record.payload) == header.payload_crc
+                    && crc32c(record.payload) == header.payload_crc
                 {
                     self.valid_end = end;
                     self.records += 1;

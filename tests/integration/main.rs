@@ -12,6 +12,7 @@ mod frames;
 mod harness;
 mod http;
 mod http_batches;
+mod http_client;
 mod http_refusals;
 mod key_reload;
 mod listeners;
