@@ -181,7 +181,9 @@ impl Server {
         });
         let address = |name: &str| match ready[name].as_str() {
             Some("off") | None => ([127, 0, 0, 1], 0).into(),
-            Some(address) => address.parse().expect("an address in the ready line"),
+            Some(all) => (all.split(", ").next())
+                .and_then(|first| first.parse().ok())
+                .expect("an address in the ready line"),
         };
         running.addresses = Addresses {
             tcp: address("tcp"),
