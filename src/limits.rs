@@ -50,6 +50,13 @@ pub const BODY_PAUSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// request.
 pub const HTTP_BUFFER_BYTES: usize = 64 << 10;
 
+/// The longest id of a request that a client may choose: twice a UUID and a trace id together.
+pub const REQUEST_ID_BYTES: usize = 128;
+
+/// How long browsers may remember what they were told before they sent, seconds: a day, of which Chromium
+/// takes two hours.
+pub const PREFLIGHT_SECS: u32 = 86_400;
+
 /// The first allocation for a body that comes in pieces: an announced length is not trusted with more.
 pub const BODY_FIRST_BYTES: usize = 64 << 10;
 

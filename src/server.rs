@@ -175,6 +175,7 @@ async fn serve(
         connections: Arc::new(Semaphore::new(config.max_connections)),
         max_frame_bytes: u32::try_from(config.max_frame_size).unwrap_or(u32::MAX),
         max_body_bytes: config.max_body_size,
+        cors_origins: Arc::new(config.cors_origins.clone()),
     };
     let listening = listen(config, &door)?;
     let observed = Observed {

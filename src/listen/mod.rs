@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Failures;
+use crate::control::config::CorsOrigins;
 use crate::fault::Fault;
 use crate::health::Health;
 use crate::ingest::Ingest;
@@ -49,6 +50,8 @@ pub struct Door {
     pub max_frame_bytes: u32,
     /// The largest HTTP body, before and after decompression, bytes.
     pub max_body_bytes: usize,
+    /// The pages that may send over HTTP.
+    pub cors_origins: Arc<CorsOrigins>,
 }
 
 impl Door {

@@ -228,10 +228,10 @@ fn unknown_paths_and_methods_are_refused() {
         assert_refused(&post(&server, path, b""), 404, "not_found");
     }
     for (method, path, allow) in [
-        ("GET", "/v1/events", "POST"),
-        ("PUT", "/v1/logs", "POST"),
-        ("DELETE", "/v1/ingest", "POST"),
-        ("POST", "/health", "GET, HEAD"),
+        ("GET", "/v1/events", "POST, OPTIONS"),
+        ("PUT", "/v1/logs", "POST, OPTIONS"),
+        ("DELETE", "/v1/ingest", "POST, OPTIONS"),
+        ("POST", "/health", "GET, HEAD, OPTIONS"),
     ] {
         let response = server.http(method, path, &[("X-API-Key", KEY)], b"");
         assert_refused(&response, 405, "method_not_allowed");

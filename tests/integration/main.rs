@@ -4,6 +4,8 @@
 mod apikeys;
 mod apikeys_parallel;
 mod backpressure;
+mod browser;
+mod browser_rules;
 mod config;
 mod durability;
 mod first_start;

@@ -43,6 +43,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// The pages that browsers let send over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CorsOrigins {
+    /// All.
+    Any,
+    /// None.
+    Off,
+    /// Those of these origins, each as browsers write it: `https://shop.example`, `http://localhost:3000`.
+    These(Vec<String>),
+}
+
 /// How large the journal may grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JournalLimit {
@@ -69,6 +80,8 @@ pub struct Config {
     pub syslog_udp: Listen,
     /// Scrapes, liveness and readiness.
     pub metrics: Listen,
+    /// Origins whose pages may send over HTTP.
+    pub cors_origins: CorsOrigins,
     /// Whether a key file that others may read or write is refused.
     pub strict_permissions: bool,
     /// How log lines are written.
@@ -240,6 +253,7 @@ impl Raw {
         let syslog_tcp = self.take(&settings::SYSLOG_TCP);
         let syslog_udp = self.take(&settings::SYSLOG_UDP);
         let metrics = self.take(&settings::METRICS);
+        let cors_origins = self.take(&settings::CORS_ORIGINS);
         let strict_permissions = self.take(&settings::STRICT_PERMISSIONS);
         let log_format = self.take(&settings::LOG_FORMAT);
         let log_level = self.take(&settings::LOG_LEVEL);
@@ -311,6 +325,7 @@ impl Raw {
             syslog_tcp: syslog_tcp?,
             syslog_udp: syslog_udp?,
             metrics: metrics?,
+            cors_origins: cors_origins?,
             strict_permissions: strict_permissions?,
             log_format: log_format?,
             log_level: log_level?,

@@ -10,7 +10,7 @@ use tracing::Level;
 
 use super::LogFormat;
 use super::kind::{
-    Accepts, Address, Count, DiskLimit, FilePath, Memory, OneOf, Period, Size, Switch,
+    Accepts, Address, Count, DiskLimit, FilePath, Memory, OneOf, Origins, Period, Size, Switch,
 };
 
 const KIB: u64 = 1 << 10;
@@ -82,7 +82,7 @@ impl Section {
 }
 
 /// Every setting, in the order of the help and the README.
-pub static SETTINGS: [&AnySetting; 19] = [
+pub static SETTINGS: [&AnySetting; 20] = [
     &CONFIG,
     &DATA_DIR,
     &KEYS,
@@ -91,6 +91,7 @@ pub static SETTINGS: [&AnySetting; 19] = [
     &SYSLOG_TCP,
     &SYSLOG_UDP,
     &METRICS,
+    &CORS_ORIGINS,
     &STRICT_PERMISSIONS,
     &LOG_FORMAT,
     &LOG_LEVEL,
@@ -205,6 +206,18 @@ pub static METRICS: Setting<Address> = Setting {
     help: "Listen for scrapes of /metrics, and for /health and /ready",
     section: Section::Listeners,
     kind: Address,
+};
+
+/// See [`Config::cors_origins`](super::Config::cors_origins).
+pub static CORS_ORIGINS: Setting<Origins> = Setting {
+    key: "cors_origins",
+    flag: "cors-origins",
+    variable: "TELL_CORS_ORIGINS",
+    value_name: "*|off|ORIGIN,…",
+    default: "*",
+    help: "Origins whose pages may send over HTTP, as browsers are told (CORS)",
+    section: Section::Listeners,
+    kind: Origins,
 };
 
 /// See [`Config::strict_permissions`](super::Config::strict_permissions).

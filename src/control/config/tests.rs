@@ -48,6 +48,7 @@ fn nothing_set_gives_the_defaults() {
         syslog_tcp: "127.0.0.1:1514".parse().ok(),
         syslog_udp: "127.0.0.1:1514".parse().ok(),
         metrics: "127.0.0.1:9464".parse().ok(),
+        cors_origins: CorsOrigins::Any,
         strict_permissions: false,
         log_format: LogFormat::Text,
         log_level: tracing::Level::INFO,
@@ -76,6 +77,7 @@ fn a_file_sets_everything() {
         syslog_tcp = "off"
         syslog_udp = "127.0.0.1:0"
         metrics = "127.0.0.1:3"
+        cors_origins = "https://shop.example, http://localhost:3000"
         strict_permissions = true
         log_format = "json"
         log_level = "debug"
@@ -97,6 +99,10 @@ fn a_file_sets_everything() {
         syslog_tcp: None,
         syslog_udp: "127.0.0.1:0".parse().ok(),
         metrics: "127.0.0.1:3".parse().ok(),
+        cors_origins: CorsOrigins::These(vec![
+            "https://shop.example".to_owned(),
+            "http://localhost:3000".to_owned(),
+        ]),
         strict_permissions: true,
         log_format: LogFormat::Json,
         log_level: tracing::Level::DEBUG,
@@ -161,6 +167,22 @@ fn a_fault_says_where_it_is_and_what_would_be_right() {
              1h, with its unit (`500ms`, `30s`, `2m`)",
         ]
     );
+}
+
+#[test]
+fn an_origin_that_no_browser_sends_is_a_fault() {
+    let origins = |text: &str| config(&[(&settings::CORS_ORIGINS, text)], &[], "").is_ok();
+    assert!(origins("off") && origins("https://[::1]:8443") && origins("app+x://a,http://b:1"));
+    for bad in [
+        "any",
+        "shop.example",
+        "https://shop.example/",
+        "https://a,",
+        "https://*",
+        "*,off",
+    ] {
+        assert!(!origins(bad), "{bad}");
+    }
 }
 
 #[test]
