@@ -1,18 +1,17 @@
 //! What the ingest endpoints make of a request: key, headers, body, content, journal, in this order.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
-use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use hyper::header::CONTENT_TYPE;
+use hyper::http::request::Parts;
 
-use super::{LastKey, body, key, lock};
+use super::coding::Coding;
+use super::connection::Visit;
+use super::{body, key};
 use crate::auth::StreamingKey;
 use crate::fault::Fault;
 use crate::ingest::Submission;
 use crate::journal::{Encoding, Source};
-use crate::listen::Door;
 use crate::wire::batch::Batch;
 use crate::wire::entries;
 use crate::wire::json_lines::{self, LineKind};
@@ -39,42 +38,58 @@ pub(super) struct Taken {
 
 pub(super) async fn take(
     endpoint: Endpoint,
-    request: Request<Incoming>,
-    peer: SocketAddr,
-    door: &Door,
-    last_key: &LastKey,
+    request: &Parts,
+    body: &mut Incoming,
+    visit: &Visit,
 ) -> Result<Taken, Fault> {
-    let key = key::of(&request).ok_or(Fault::Unauthorized)?;
+    let door = &visit.door;
+    let key = key::of(request).ok_or(Fault::Unauthorized)?;
     if !door.ingest.knows(&key) {
         return Err(Fault::Unauthorized);
     }
-    *lock(last_key) = Some(key);
+    visit.authenticated(key);
     check_media_type(
         endpoint,
-        request.headers().get(CONTENT_TYPE).map(|v| v.as_bytes()),
+        request.headers.get(CONTENT_TYPE).map(|v| v.as_bytes()),
     )?;
-    let coding = body::coding(
-        request
-            .headers()
-            .get(CONTENT_ENCODING)
-            .map(|v| v.as_bytes()),
-    )?;
-    let body = body::read(request.into_body(), door.max_body_bytes).await?;
-    let body = body::decode(coding, body, door.max_body_bytes)?;
+    let coding = Coding::of(&request.headers)?;
+    let raw = body::read(body, door.max_body_bytes).await?;
+    visit.body_read();
+    let judge = |raw: Bytes| judge(endpoint, coding.decode(raw, door.max_body_bytes)?, &key);
+    let judged = if body::is_heavy(coding, raw.len()) {
+        // Unlike on a thread of the blocking pool, the work is not waited for by a task that could be
+        // dropped meanwhile, and the runtime's other tasks go on elsewhere.
+        tokio::task::block_in_place(|| judge(raw))
+    } else {
+        judge(raw)
+    }?;
+    let submission = Submission {
+        key,
+        encoding: judged.encoding,
+        payload: &judged.payload,
+        events: judged.taken.accepted,
+        peer: visit.peer,
+    };
+    door.ingest.submit_durably(Source::Http, submission).await?;
+    Ok(judged.taken)
+}
+
+/// What a body is worth: what is to be kept of it, and the answer once it is.
+struct Judged {
+    encoding: Encoding,
+    payload: Bytes,
+    taken: Taken,
+}
+
+fn judge(endpoint: Endpoint, body: Bytes, key: &StreamingKey) -> Result<Judged, Fault> {
     match endpoint {
-        Endpoint::Events => take_lines(LineKind::Event, &body, key, peer, door).await,
-        Endpoint::Logs => take_lines(LineKind::Log, &body, key, peer, door).await,
-        Endpoint::Ingest => take_batch(&body, key, peer, door).await,
+        Endpoint::Events => judge_lines(LineKind::Event, Encoding::JsonEvents, &body),
+        Endpoint::Logs => judge_lines(LineKind::Log, Encoding::JsonLogs, &body),
+        Endpoint::Ingest => judge_batch(&body, key),
     }
 }
 
-async fn take_lines(
-    kind: LineKind,
-    body: &Bytes,
-    key: StreamingKey,
-    peer: SocketAddr,
-    door: &Door,
-) -> Result<Taken, Fault> {
+fn judge_lines(kind: LineKind, encoding: Encoding, body: &Bytes) -> Result<Judged, Fault> {
     let checked = json_lines::check(kind, body);
     if checked.accepted == 0 {
         return Err(match checked.errors.into_iter().next() {
@@ -86,52 +101,35 @@ async fn take_lines(
             None => Fault::EmptyBody(JSON_LINES),
         });
     }
-    let submission = Submission {
-        key,
-        encoding: match kind {
-            LineKind::Event => Encoding::JsonEvents,
-            LineKind::Log => Encoding::JsonLogs,
+    Ok(Judged {
+        encoding,
+        payload: checked.kept,
+        taken: Taken {
+            accepted: checked.accepted,
+            rejected: checked.rejected,
+            errors: checked.errors,
         },
-        payload: &checked.kept,
-        events: checked.accepted,
-        peer,
-    };
-    door.ingest.submit_durably(Source::Http, submission).await?;
-    Ok(Taken {
-        accepted: checked.accepted,
-        rejected: checked.rejected,
-        errors: checked.errors,
     })
 }
 
-async fn take_batch(
-    body: &Bytes,
-    key: StreamingKey,
-    peer: SocketAddr,
-    door: &Door,
-) -> Result<Taken, Fault> {
+fn judge_batch(body: &Bytes, key: &StreamingKey) -> Result<Judged, Fault> {
     if body.is_empty() {
         return Err(Fault::EmptyBody(FLATBUFFER));
     }
     let batch = Batch::parse(body)?;
-    if batch.api_key != key {
+    if batch.api_key != *key {
         return Err(Fault::KeyMismatch);
     }
-    let events = entries::count(batch.data);
-    let submission = Submission {
-        key,
+    Ok(Judged {
         encoding: Encoding::FlatBuffer {
             schema_type: batch.schema_type,
         },
-        payload: batch.data,
-        events,
-        peer,
-    };
-    door.ingest.submit_durably(Source::Http, submission).await?;
-    Ok(Taken {
-        accepted: events,
-        rejected: 0,
-        errors: Vec::new(),
+        payload: body.slice_ref(batch.data),
+        taken: Taken {
+            accepted: entries::count(batch.data),
+            rejected: 0,
+            errors: Vec::new(),
+        },
     })
 }
 

@@ -2,10 +2,13 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{
+    ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
+use super::coding;
 use super::endpoint::Taken;
 use super::request_id::RequestId;
 use crate::fault::Fault;
@@ -78,6 +81,9 @@ pub(super) fn refused(fault: &Fault, request_id: &RequestId) -> Response<Full<By
         }
         Fault::Method(allowed) => {
             headers.insert(ALLOW, HeaderValue::from_static(allowed));
+        }
+        Fault::ContentEncoding => {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(coding::ACCEPTED));
         }
         fault if fault.is_transient() => {
             headers.insert(RETRY_AFTER, limits::RETRY_AFTER_SECS.into());
