@@ -5,6 +5,7 @@ use std::fmt;
 use crate::journal::Refused;
 use crate::wire::batch::BatchError;
 use crate::wire::frame::FrameFault;
+use crate::wire::proxy::ProxyFault;
 use crate::wire::syslog::{FramingError, KeyError};
 
 /// One variant per fault. The text tells the peer what is wrong and what would be right; it never holds
@@ -34,6 +35,15 @@ pub enum Fault {
     /// Nothing authenticated came in time, or a body stopped.
     #[error("nothing came for {0} seconds")]
     TimedOut(u64),
+    /// The handshake of TLS failed: no common version, no client certificate, or no TLS at all.
+    #[error("the TLS handshake failed")]
+    TlsHandshake,
+    /// A connection to a listener behind proxies came from somewhere else.
+    #[error("this listener is for the proxies of trusted_proxies")]
+    ProxyUntrusted,
+    /// The PROXY header in front of a connection.
+    #[error(transparent)]
+    Proxy(#[from] ProxyFault),
     /// A syslog stream that cannot be followed.
     #[error(transparent)]
     SyslogFraming(#[from] FramingError),
@@ -116,6 +126,9 @@ impl Fault {
             Self::Batch(_) => (400, "invalid_batch"),
             Self::Truncated => (400, "truncated"),
             Self::TimedOut(_) => (408, "timeout"),
+            Self::TlsHandshake => (400, "tls_handshake"),
+            Self::ProxyUntrusted => (403, "proxy_untrusted"),
+            Self::Proxy(_) => (400, "proxy_header"),
             Self::SyslogFraming(_) => (400, "syslog_framing"),
             Self::SyslogKey(_) => (401, "invalid_key"),
             Self::SyslogNoKey => (401, "no_key"),

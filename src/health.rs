@@ -11,14 +11,15 @@ use crate::journal::Journal;
 #[derive(Debug)]
 pub struct Health {
     journal: Journal,
-    key_file: Arc<KeyFileHealth>,
+    key_file: Arc<FileHealth>,
+    tls: Arc<FileHealth>,
 }
 
-/// What is wrong with the key file at the moment; the last good keys are in force meanwhile.
+/// What is wrong at the moment with files that were changed; what they held before is in force meanwhile.
 #[derive(Debug, Default)]
-pub struct KeyFileHealth(ArcSwapOption<String>);
+pub struct FileHealth(ArcSwapOption<String>);
 
-impl KeyFileHealth {
+impl FileHealth {
     /// Notes the fault, or that there is none.
     pub fn set(&self, fault: Option<String>) {
         self.0.store(fault.map(Arc::new));
@@ -28,16 +29,20 @@ impl KeyFileHealth {
 /// Why the server is not ready, one entry a component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unready {
-    /// `journal` or `key_file`.
+    /// `journal`, `key_file` or `tls`.
     pub component: &'static str,
     /// What is wrong with it.
     pub reason: String,
 }
 
 impl Health {
-    /// Health of a server with this journal and key file.
-    pub fn new(journal: Journal, key_file: Arc<KeyFileHealth>) -> Self {
-        Self { journal, key_file }
+    /// Health of a server with this journal, key file and TLS files.
+    pub fn new(journal: Journal, key_file: Arc<FileHealth>, tls: Arc<FileHealth>) -> Self {
+        Self {
+            journal,
+            key_file,
+            tls,
+        }
     }
 
     /// All that is wrong; nothing when the server is ready.
@@ -50,6 +55,10 @@ impl Health {
             component: "key_file",
             reason: format!("the last good keys are in force: {fault}"),
         });
-        journal.into_iter().chain(key_file).collect()
+        let tls = self.tls.0.load().as_ref().map(|fault| Unready {
+            component: "tls",
+            reason: format!("the last good certificate is in force: {fault}"),
+        });
+        journal.into_iter().chain(key_file).chain(tls).collect()
     }
 }

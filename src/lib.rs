@@ -20,7 +20,9 @@
 //! - [`ingest`]: the path in one place: authenticate, admit, append, acknowledge.
 //! - [`journal`]: append-only segments, group commit, recovery, and reading back.
 //! - [`tables`]: journal records to the rows of the tables.
+//! - [`network`]: networks in CIDR notation.
 //! - [`meters`]: every metric.
+//! - [`health`], [`status`]: whether the server can do its job, and how it is, for those who ask.
 //! - [`limits`]: every bound, with its reason.
 //! - [`server`]: builds the parts from a [`control::config::Config`], starts them, drains them.
 
@@ -34,6 +36,8 @@ pub mod journal;
 pub mod limits;
 pub mod listen;
 pub mod meters;
+pub mod network;
 pub mod server;
+pub mod status;
 pub mod tables;
 pub mod wire;

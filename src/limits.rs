@@ -162,11 +162,50 @@ const _: () = assert!(
 /// The same fault of the key file is logged at most once in this time.
 pub const KEY_FILE_ERROR_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How long a TLS handshake may take: several round trips to the far side of the world, with losses.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long telling a TLS peer that the connection ends may take.
+pub const TLS_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+const _: () = assert!(
+    TLS_HANDSHAKE_TIMEOUT.as_secs() + PROXY_HEADER_TIMEOUT.as_secs() < 30,
+    "nothing holds a connection for 30 s without progress"
+);
+
+/// The largest file of certificates or of a key: hundreds of client authorities fit.
+pub const PEM_FILE_BYTES: u64 = 1 << 20;
+
+/// How long a proxy may take to send its header, which it sends before anything else.
+pub const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest PROXY header of version 2 that is taken. Addresses take 216 bytes at most; the rest is room
+/// for what a proxy tells of its TLS session.
+pub const PROXY_HEADER_BYTES: usize = 4 << 10;
+
 /// How often what was counted for each key is written to disk.
 pub const USAGE_SAVE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How many of the busiest keys and workspaces are shown as metrics.
 pub const BUSIEST_SHOWN: usize = 20;
+
+/// How often the counters are read for the rates of `tell status`.
+pub const RATE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Readings that are kept: rates are of the last five seconds, long enough to be steady and short enough to
+/// be of now.
+pub const RATE_SAMPLES: usize = 6;
+
+/// How long a status waits for what the file system has to tell.
+pub const EXTENT_WAIT: Duration = Duration::from_secs(1);
+
+/// How long `tell status` waits for the server.
+pub const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
+
+const _: () = assert!(
+    EXTENT_WAIT.as_millis() * 2 < STATUS_TIMEOUT.as_millis(),
+    "a server whose disk stalls still answers in time"
+);
 
 /// How often gathered histogram samples are folded into their buckets.
 pub const METRICS_UPKEEP: Duration = Duration::from_secs(5);

@@ -5,8 +5,10 @@
 //! busiest keys are shown as metrics. Handles are kept, so that counting on the way of a frame is one
 //! atomic addition a read.
 
+use std::collections::HashMap;
 use std::fmt::{Display, Write};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use metrics::{
@@ -15,9 +17,10 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::auth::{KeyId, Workspace};
+use crate::auth::{KeyId, Keyring, Workspace};
 use crate::fault::Fault;
 use crate::journal::Source;
+use crate::limits;
 
 const CONNECTIONS: &str = "tell_connections";
 const CONNECTIONS_OPENED: &str = "tell_connections_opened_total";
@@ -35,6 +38,7 @@ const JOURNAL_DAMAGED: &str = "tell_journal_damaged_records";
 const KEYS: &str = "tell_keys";
 const KEY_RELOADS: &str = "tell_key_reloads_total";
 const KEY_RELOAD_TIME: &str = "tell_key_reload_timestamp_seconds";
+const TLS_RELOADS: &str = "tell_tls_reloads_total";
 const KEY_EVENTS: &str = "tell_key_events_total";
 const WORKSPACE_EVENTS: &str = "tell_workspace_events_total";
 
@@ -104,6 +108,7 @@ fn describe() {
     );
     describe_gauge!(KEYS, "Streaming keys in force.");
     describe_counter!(KEY_RELOADS, "Reloads of the key file, by result.");
+    describe_counter!(TLS_RELOADS, "Reloads of TLS files, by result.");
     describe_gauge!(
         KEY_RELOAD_TIME,
         Unit::Seconds,
@@ -116,12 +121,59 @@ fn describe() {
 pub struct DoorMeters {
     source: Source,
     connections: Gauge,
-    opened: Counter,
+    opened: Total,
+    closed: AtomicU64,
     connections_refused: Counter,
     accept_errors: Counter,
-    frames: Counter,
-    events: Counter,
-    bytes: Counter,
+    frames: Total,
+    events: Total,
+    bytes: Total,
+    refused: AtomicU64,
+}
+
+/// A counter that the server reads itself; the recorder is told of it before a scrape.
+#[derive(Debug)]
+struct Total {
+    count: AtomicU64,
+    shown: Counter,
+}
+
+impl Total {
+    fn new(shown: Counter) -> Self {
+        Self {
+            count: AtomicU64::new(0),
+            shown,
+        }
+    }
+
+    fn increment(&self, by: u64) {
+        self.count.fetch_add(by, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    fn show(&self) {
+        self.shown.absolute(self.read());
+    }
+}
+
+/// A reading of what was counted at one door, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DoorReading {
+    /// Connections that are open.
+    pub connections: u64,
+    /// Connections that were accepted.
+    pub opened: u64,
+    /// Frames, requests and groups of syslog messages that were appended.
+    pub frames: u64,
+    /// Events, log lines, metrics, spans and snapshots in them.
+    pub events: u64,
+    /// Payload bytes in them.
+    pub bytes: u64,
+    /// What was refused, for whatever reason.
+    pub refused: u64,
 }
 
 struct Meters {
@@ -130,14 +182,16 @@ struct Meters {
     commit_bytes: Histogram,
 }
 
+/// The doors, in the order that they are shown in.
+pub const DOORS: [Source; 4] = [
+    Source::Tcp,
+    Source::Http,
+    Source::SyslogTcp,
+    Source::SyslogUdp,
+];
+
 static METERS: LazyLock<Meters> = LazyLock::new(|| Meters {
-    doors: [
-        Source::Tcp,
-        Source::Http,
-        Source::SyslogTcp,
-        Source::SyslogUdp,
-    ]
-    .map(DoorMeters::new),
+    doors: DOORS.map(DoorMeters::new),
     commit_seconds: histogram!(COMMIT_SECONDS),
     commit_bytes: histogram!(COMMIT_BYTES),
 });
@@ -159,24 +213,25 @@ impl DoorMeters {
         Self {
             source,
             connections: gauge!(CONNECTIONS, "source" => door),
-            opened: counter!(CONNECTIONS_OPENED, "source" => door),
+            opened: Total::new(counter!(CONNECTIONS_OPENED, "source" => door)),
+            closed: AtomicU64::new(0),
             connections_refused: counter!(CONNECTIONS_REFUSED, "source" => door),
             accept_errors: counter!(ACCEPT_ERRORS, "source" => door),
-            frames: counter!(FRAMES, "source" => door),
-            events: counter!(EVENTS, "source" => door),
-            bytes: counter!(BYTES, "source" => door),
+            frames: Total::new(counter!(FRAMES, "source" => door)),
+            events: Total::new(counter!(EVENTS, "source" => door)),
+            bytes: Total::new(counter!(BYTES, "source" => door)),
+            refused: AtomicU64::new(0),
         }
     }
 
     /// A connection was accepted.
     pub fn connection_opened(&self) {
         self.opened.increment(1);
-        self.connections.increment(1.0);
     }
 
     /// It ended.
     pub fn connection_closed(&self) {
-        self.connections.decrement(1.0);
+        self.closed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A connection was closed at once, because there are too many.
@@ -198,9 +253,37 @@ impl DoorMeters {
 
     /// Something was refused.
     pub fn refused(&self, fault: &Fault, times: u64) {
+        self.refused.fetch_add(times, Ordering::Relaxed);
         counter!(REFUSED, "source" => self.source.as_str(), "reason" => fault.answer().code)
             .increment(times);
     }
+
+    /// Reads what was counted.
+    pub fn read(&self) -> DoorReading {
+        // Closed first: what closes in between is still open in the reading, never less than none.
+        let closed = self.closed.load(Ordering::Relaxed);
+        let opened = self.opened.read();
+        DoorReading {
+            connections: opened.saturating_sub(closed),
+            opened,
+            frames: self.frames.read(),
+            events: self.events.read(),
+            bytes: self.bytes.read(),
+            refused: self.refused.load(Ordering::Relaxed),
+        }
+    }
+
+    fn show(&self) {
+        self.connections.set(self.read().connections as f64);
+        for total in [&self.opened, &self.frames, &self.events, &self.bytes] {
+            total.show();
+        }
+    }
+}
+
+/// Tells the recorder what was counted at the doors.
+pub fn doors_now() {
+    METERS.doors.iter().for_each(DoorMeters::show);
 }
 
 /// A commit ended well.
@@ -212,6 +295,12 @@ pub fn committed(bytes: u64, took: Duration) {
 /// The key file was read anew, with this result: `loaded` or `kept`, where it was not usable.
 pub fn keys_reloaded(result: &'static str) {
     counter!(KEY_RELOADS, "result" => result).increment(1);
+}
+
+/// The files of a TLS listener were read anew, with this result: `loaded` or `kept`, where they were not
+/// usable.
+pub fn tls_reloaded(result: &'static str) {
+    counter!(TLS_RELOADS, "result" => result).increment(1);
 }
 
 /// The keys in force, and since when, in seconds since 1970.
@@ -242,6 +331,23 @@ pub struct Busiest {
 }
 
 impl Busiest {
+    /// The keys and workspaces with most events.
+    pub fn of(keyring: &Keyring) -> Self {
+        let mut keys = Vec::new();
+        let mut by_workspace: HashMap<Workspace, u64> = HashMap::new();
+        for grant in keyring.grants() {
+            let events = grant.usage().read().events;
+            if events > 0 {
+                keys.push((grant.key_id(), events));
+                *by_workspace.entry(grant.workspace()).or_default() += events;
+            }
+        }
+        let mut workspaces: Vec<_> = by_workspace.into_iter().collect();
+        keep_busiest(&mut keys);
+        keep_busiest(&mut workspaces);
+        Self { keys, workspaces }
+    }
+
     /// Appends the lines.
     pub fn write(&self, out: &mut String) {
         if !self.keys.is_empty() {
@@ -253,6 +359,11 @@ impl Busiest {
             write_family(out, WORKSPACE_EVENTS, help, "workspace", &self.workspaces);
         }
     }
+}
+
+fn keep_busiest<K: Ord + Copy>(counted: &mut Vec<(K, u64)>) {
+    counted.sort_unstable_by_key(|&(key, events)| (std::cmp::Reverse(events), key));
+    counted.truncate(limits::BUSIEST_SHOWN);
 }
 
 fn write_family(

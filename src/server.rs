@@ -1,6 +1,6 @@
 //! The server from start to end: build the parts from the configuration, start them, drain them.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -15,19 +16,22 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Failures;
-use crate::control::atomic_file;
-use crate::control::config::{Config, JournalLimit, Listen};
+use crate::control::config::{Config, JournalLimit};
 use crate::control::first_start;
 use crate::control::key_file::KeyFileError;
 use crate::control::key_permissions::LoosePermissions;
 use crate::control::key_reload::KeyReload;
+use crate::control::running::{self, Listener, Running};
+use crate::control::tls::{TlsFault, TlsReload};
 use crate::health::Health;
 use crate::ingest::Ingest;
 use crate::journal::recovery::OpenError;
 use crate::journal::storage::Disk;
 use crate::journal::{Journal, Limit, Options, Source};
 use crate::listen::observe::Observed;
-use crate::listen::{self, Door, http, syslog_tcp, syslog_udp, tcp};
+use crate::listen::open::{self, Listening, Secured};
+use crate::listen::{self, Door};
+use crate::status::Status;
 use crate::{limits, meters};
 
 /// Where the journal is in the data directory.
@@ -61,6 +65,14 @@ pub enum ServeError {
     /// The journal cannot be opened.
     #[error(transparent)]
     Journal(#[from] OpenError),
+    /// A certificate or its key cannot be used.
+    #[error("TLS ({setting}): {fault}")]
+    Tls {
+        /// The listener's setting.
+        setting: &'static str,
+        /// What is wrong.
+        fault: TlsFault,
+    },
     /// A listener cannot be bound.
     #[error("cannot listen on {address} for {what}: {error}")]
     Listen {
@@ -93,6 +105,7 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
     let _lock = lock_data_directory(&config.data_dir)?;
     first_start::create_keys(config)?;
     let mut keys = KeyReload::start(&config.files(), config.strict_permissions)?;
+    let (listeners, mut tls) = open::read_tls(config)?;
     let directory = config.data_dir.join(JOURNAL_DIRECTORY);
     let disk = Arc::new(
         Disk::create(&directory).map_err(|error| ServeError::DataDirectory {
@@ -123,8 +136,11 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
         .enable_all()
         .build()
         .map_err(ServeError::Start)?;
-    let served = runtime.block_on(serve(config, &journal, &mut keys, recorder));
+    let served = runtime.block_on(serve(
+        config, &journal, &mut keys, listeners, &mut tls, recorder,
+    ));
     keys.stop();
+    tls.stop();
     // Whatever happened above: what was appended is committed.
     let closed = close(&journal, config.shutdown_timeout);
     // Tasks that outlived the drain must not keep the process.
@@ -132,23 +148,15 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
     served.and(closed)
 }
 
-/// One server a data directory. The lock goes with the process, however it ends.
+/// One server a data directory.
 fn lock_data_directory(path: &Path) -> Result<File, ServeError> {
-    let fail = |error| ServeError::DataDirectory {
-        path: path.to_owned(),
-        error,
-    };
-    atomic_file::create_private_dir(path).map_err(fail)?;
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path.join("lock"))
-        .map_err(fail)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(ServeError::InUse(path.to_owned())),
-        Err(TryLockError::Error(error)) => Err(fail(error)),
+    match running::lock(path) {
+        Ok(Some(lock)) => Ok(lock),
+        Ok(None) => Err(ServeError::InUse(path.to_owned())),
+        Err(error) => Err(ServeError::DataDirectory {
+            path: path.to_owned(),
+            error,
+        }),
     }
 }
 
@@ -156,6 +164,8 @@ async fn serve(
     config: &Config,
     journal: &Journal,
     keys: &mut KeyReload,
+    listeners: Vec<Secured>,
+    tls: &mut TlsReload,
     recorder: PrometheusHandle,
 ) -> Result<(), ServeError> {
     let signal = |kind| signal(kind).map_err(ServeError::Start);
@@ -165,7 +175,7 @@ async fn serve(
 
     // UDP cannot be held back: a datagram that came before the journal takes any would be lost.
     let _ = tokio::time::timeout(limits::FIRST_SEGMENT_WAIT, journal.prepared()).await;
-    let health = Arc::new(Health::new(journal.clone(), keys.health()));
+    let health = Arc::new(Health::new(journal.clone(), keys.health(), tls.health()));
     let door = Door {
         health: Arc::clone(&health),
         failures: Arc::default(),
@@ -175,25 +185,51 @@ async fn serve(
         connections: Arc::new(Semaphore::new(config.max_connections)),
         max_frame_bytes: u32::try_from(config.max_frame_size).unwrap_or(u32::MAX),
         max_body_bytes: config.max_body_size,
+        trusted_proxies: config.trusted_proxies.clone(),
+        forwarders: config.forwarders.clone(),
+        entrance: Arc::default(),
         cors_origins: Arc::new(config.cors_origins.clone()),
     };
-    let listening = listen(config, &door)?;
-    let observed = Observed {
-        recorder: recorder.clone(),
-        ingest: Arc::clone(&door.ingest),
-        health,
+    let listening = open::open(listeners, &door)?;
+    let watching = bind_observe(config)?;
+    let metrics = watching
+        .as_ref()
+        .map_or("off", |(_, bound)| bound)
+        .to_owned();
+    let running = Running {
+        pid: std::process::id(),
+        listeners: bound_listeners(&listening, &metrics),
     };
+    let status = Arc::new(Status::new(
+        Arc::clone(&door.ingest),
+        Arc::clone(&health),
+        running.listeners.clone(),
+    ));
     let drained = CancellationToken::new();
-    let metrics = observe(config, observed, drained.clone())?;
+    if let Some((listener, _)) = watching {
+        let observed = Observed {
+            recorder: recorder.clone(),
+            ingest: Arc::clone(&door.ingest),
+            health,
+            status: Arc::clone(&status),
+        };
+        tokio::spawn(listen::observe::serve(listener, observed, drained.clone()));
+    }
+    tokio::spawn(status.sample());
     tokio::spawn(upkeep(recorder));
     tokio::spawn(sweep(Arc::clone(&door.failures)));
     let _answers_until_the_end = drained.drop_guard();
     keys.watch().map_err(ServeError::Start)?;
+    tls.watch().map_err(ServeError::Start)?;
+    // Without the file only `tell status` is at a loss.
+    let _published = running
+        .publish(&config.data_dir)
+        .inspect_err(|error| tracing::warn!(%error, "cannot say in the data directory where to find this server"));
     tracing::info!(
-        tcp = listening.tcp,
-        http = listening.http,
-        syslog_tcp = listening.syslog_tcp,
-        syslog_udp = listening.syslog_udp,
+        tcp = listening.of(Source::Tcp),
+        http = listening.of(Source::Http),
+        syslog_tcp = listening.of(Source::SyslogTcp),
+        syslog_udp = listening.of(Source::SyslogUdp),
         metrics,
         data_dir = %config.data_dir.display(),
         "tell is ready"
@@ -204,7 +240,10 @@ async fn serve(
         tokio::select! {
             _ = terminate.recv() => break None,
             _ = interrupt.recv() => break None,
-            _ = hangup.recv() => keys.reload_now(),
+            _ = hangup.recv() => {
+                keys.reload_now();
+                tls.reload_now();
+            }
             Ok(()) = failure.changed() => break failure.borrow().clone(),
         }
     };
@@ -228,22 +267,23 @@ async fn serve(
     }
 }
 
-/// Where the server listens; `off` where it does not.
-struct Listening {
-    tcp: String,
-    http: String,
-    syslog_tcp: String,
-    syslog_udp: String,
+/// Every address that is listened on, for those who ask.
+fn bound_listeners(listening: &Listening, metrics: &str) -> Vec<Listener> {
+    let listener = |name: &str, address: String| Listener {
+        name: name.to_owned(),
+        address,
+    };
+    let doors = listening
+        .iter()
+        .map(|(door, address)| listener(door.as_str(), address.to_string()));
+    let metrics = (metrics != "off").then(|| listener("metrics", metrics.to_owned()));
+    doors.chain(metrics).collect()
 }
 
-/// Binds the listener for metrics and health; returns where it is.
-fn observe(
-    config: &Config,
-    observed: Observed,
-    end: CancellationToken,
-) -> Result<String, ServeError> {
+/// Binds the listener for metrics and health.
+fn bind_observe(config: &Config) -> Result<Option<(TcpListener, String)>, ServeError> {
     let Some(address) = config.metrics else {
-        return Ok("off".to_owned());
+        return Ok(None);
     };
     let fail = |error| ServeError::Listen {
         what: "metrics (metrics)",
@@ -252,8 +292,7 @@ fn observe(
     };
     let listener = listen::bind_tcp(address).map_err(fail)?;
     let bound = listener.local_addr().map_err(fail)?.to_string();
-    tokio::spawn(listen::observe::serve(listener, observed, end));
-    Ok(bound)
+    Ok(Some((listener, bound)))
 }
 
 /// Folds histogram samples into their buckets, so that they do not pile up between scrapes.
@@ -270,67 +309,6 @@ async fn sweep(failures: Arc<Failures>) {
         tokio::time::sleep(limits::FAILURE_SWEEP).await;
         failures.sweep();
     }
-}
-
-fn listen(config: &Config, door: &Door) -> Result<Listening, ServeError> {
-    let off = || "off".to_owned();
-    let bind_tcp = |what, address: Listen| -> Result<_, ServeError> {
-        let Some(address) = address else {
-            return Ok(None);
-        };
-        let fail = |error| ServeError::Listen {
-            what,
-            address,
-            error,
-        };
-        let listener = listen::bind_tcp(address).map_err(fail)?;
-        let bound = listener.local_addr().map_err(fail)?.to_string();
-        Ok(Some((listener, bound)))
-    };
-    let mut listening = Listening {
-        tcp: off(),
-        http: off(),
-        syslog_tcp: off(),
-        syslog_udp: off(),
-    };
-    if let Some((listener, bound)) = bind_tcp("SDK frames (tcp)", config.tcp)? {
-        listening.tcp = bound;
-        door.tasks.spawn(listen::accept(
-            listener,
-            door.clone(),
-            Source::Tcp,
-            tcp::serve,
-        ));
-    }
-    if let Some((listener, bound)) = bind_tcp("HTTP (http)", config.http)? {
-        listening.http = bound;
-        door.tasks.spawn(listen::accept(
-            listener,
-            door.clone(),
-            Source::Http,
-            http::serve,
-        ));
-    }
-    if let Some((listener, bound)) = bind_tcp("syslog over TCP (syslog_tcp)", config.syslog_tcp)? {
-        listening.syslog_tcp = bound;
-        door.tasks.spawn(listen::accept(
-            listener,
-            door.clone(),
-            Source::SyslogTcp,
-            syslog_tcp::serve,
-        ));
-    }
-    if let Some(address) = config.syslog_udp {
-        let fail = |error| ServeError::Listen {
-            what: "syslog over UDP (syslog_udp)",
-            address,
-            error,
-        };
-        let socket = listen::bind_udp(address).map_err(fail)?;
-        listening.syslog_udp = socket.local_addr().map_err(fail)?.to_string();
-        door.tasks.spawn(syslog_udp::serve(socket, door.clone()));
-    }
-    Ok(listening)
 }
 
 async fn exit_at_second_signal(mut terminate: Signal, mut interrupt: Signal) {

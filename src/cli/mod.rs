@@ -19,6 +19,7 @@ pub mod apikeys;
 mod export;
 mod flags;
 pub mod serve;
+mod status;
 mod storage;
 
 use flags::{FileFlags, ServeFlags};
@@ -64,6 +65,7 @@ enum Command {
     /// Manage the streaming keys of the key file
     Apikeys(apikeys::Apikeys),
     Export(export::Export),
+    Status(status::Status),
     Storage(storage::Storage),
 }
 
@@ -85,6 +87,9 @@ pub enum Error {
     /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] OpenError),
+    /// There is no server to ask, or none that answers.
+    #[error(transparent)]
+    Status(#[from] status::StatusError),
     /// Standard output does not take what is printed.
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
@@ -112,6 +117,7 @@ impl Error {
             | Self::Serve(_)
             | Self::NoJournal(_)
             | Self::Journal(_)
+            | Self::Status(_)
             | Self::Output(_)
             | Self::Space(_) => 1,
         }
@@ -161,6 +167,7 @@ impl Cli {
                 apikeys::main(apikeys, &Config::load(flags, environment)?.files())
             }
             Command::Export(export) => export.run(&Config::load(flags, environment)?),
+            Command::Status(status) => status.run(&Config::load(flags, environment)?),
             Command::Storage(storage) => storage.run(&Config::load(flags, environment)?),
         }
     }

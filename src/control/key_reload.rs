@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -18,6 +18,7 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::Files;
+use super::fingerprint::Fingerprint;
 use super::key_difference::Reloaded;
 use super::key_file::{self, KeyFile, KeyFileError};
 use super::key_permissions::{self, LoosePermissions};
@@ -25,7 +26,7 @@ use super::remembered::Remembered;
 use super::timestamp::Timestamp;
 use crate::auth::keyring::Difference;
 use crate::auth::{KeySpec, Keyring, Keys};
-use crate::health::KeyFileHealth;
+use crate::health::FileHealth;
 use crate::limits;
 use crate::meters;
 use crate::server::ServeError;
@@ -35,7 +36,7 @@ use crate::server::ServeError;
 pub struct KeyReload {
     files: Files,
     keys: Arc<Keys>,
-    health: Arc<KeyFileHealth>,
+    health: Arc<FileHealth>,
     strict_permissions: bool,
     thread: Option<(Sender<Signal>, JoinHandle<()>)>,
 }
@@ -57,31 +58,6 @@ enum Signal {
 struct Whereabouts {
     file: PathBuf,
     directories: Vec<(PathBuf, u64)>,
-}
-
-/// What tells two states of a file apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Fingerprint {
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    modified_ns: i128,
-    changed_ns: i128,
-}
-
-impl Fingerprint {
-    /// Of the file that the path leads to, through symlinks; `None` where it leads nowhere.
-    fn of(path: &Path) -> Option<Self> {
-        let ns = |secs: i64, nanos: i64| i128::from(secs) * 1_000_000_000 + i128::from(nanos);
-        let metadata = fs::metadata(path).ok()?;
-        Some(Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            bytes: metadata.size(),
-            modified_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
-            changed_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
-        })
-    }
 }
 
 impl KeyReload {
@@ -114,7 +90,7 @@ impl KeyReload {
     }
 
     /// What is wrong with the file at the moment.
-    pub fn health(&self) -> Arc<KeyFileHealth> {
+    pub fn health(&self) -> Arc<FileHealth> {
         Arc::clone(&self.health)
     }
 
@@ -205,7 +181,7 @@ struct Watching {
     last_error: Option<(String, Instant)>,
     /// What was last warned of, so that each state is warned of once.
     last_loose: Option<LoosePermissions>,
-    health: Arc<KeyFileHealth>,
+    health: Arc<FileHealth>,
     strict_permissions: bool,
 }
 

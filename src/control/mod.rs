@@ -5,6 +5,8 @@
 //!
 //! - [`config`], [`logging`]: how the server is to run.
 //! - [`key_file`], [`key_edit`]: the streaming keys, read and edited; [`key_reload`] follows the file.
+//! - [`tls`]: certificates and their keys, and following their files.
+//! - [`running`]: which server has a data directory, and where it listens.
 //! - [`usage`], [`audit`]: what is remembered of each key, and who changed what.
 
 use std::path::PathBuf;
@@ -12,6 +14,7 @@ use std::path::PathBuf;
 pub mod atomic_file;
 pub mod audit;
 pub mod config;
+mod fingerprint;
 pub mod first_start;
 mod key_difference;
 pub mod key_edit;
@@ -23,7 +26,9 @@ pub mod key_reload;
 pub mod key_selector;
 pub mod logging;
 mod remembered;
+pub mod running;
 pub mod timestamp;
+pub mod tls;
 pub mod usage;
 
 /// Where everything that outlives the process is kept; every command means the same two places.

@@ -11,7 +11,7 @@
 //! A commit that fails ends the writer for good (fail-stop): its file descriptor is not synced again, no
 //! ticket of it resolves well, and only a restart, which recovers the valid prefix, opens the journal again.
 //!
-//! - [`format`]: the bytes on disk. [`storage`]: the seam to the disk. [`record`]: what a record says.
+//! - [`mod@format`]: the bytes on disk. [`storage`]: the seam to the disk. [`record`]: what a record says.
 //! - [`recovery`]: what a start makes of the segments it finds. [`read`]: reading back, in order of arrival.
 
 mod buffer;
@@ -34,6 +34,7 @@ mod tests;
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -42,6 +43,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{Notify, oneshot, watch};
 
+use format::SegmentId;
 pub use record::{Encoding, Facts, Record, Source};
 pub use recovery::Recovered;
 use storage::Storage;
@@ -197,6 +199,15 @@ pub struct Status {
     pub refusing: Option<Refused>,
 }
 
+/// How far a journal extends and may still extend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Segment files.
+    pub segments: usize,
+    /// What further segments may take, bytes.
+    pub left_bytes: u64,
+}
+
 impl Journal {
     /// Recovers what `storage` holds and opens it for appending.
     pub fn open(
@@ -334,6 +345,23 @@ impl Journal {
         }
     }
 
+    /// How far it extends. Asks the file system: blocks, for as long as a stalled disk does.
+    pub fn extent(&self) -> io::Result<Extent> {
+        let used_bytes = self.shared.lock().disk_bytes;
+        let storage = self.shared.storage.as_ref();
+        let names = storage.list()?;
+        let is_segment = |name: &&String| SegmentId::parse_file_name(name).is_some();
+        Ok(Extent {
+            segments: names.iter().filter(is_segment).count(),
+            left_bytes: self.shared.options.limit.left_bytes(storage, used_bytes)?,
+        })
+    }
+
+    /// The bound on its size.
+    pub fn limit(&self) -> Limit {
+        self.shared.options.limit
+    }
+
     /// Commits what was appended and stops. Blocks until that is done; appends are refused from now on.
     pub fn close(&self) -> Result<(), CommitFailed> {
         {
@@ -384,6 +412,19 @@ fn spawn(
         .name(name.to_owned())
         .spawn(move || body(&shared))
         .map_err(recovery::OpenError::Thread)
+}
+
+impl Limit {
+    /// What may be added to `used_bytes`.
+    fn left_bytes(self, storage: &dyn Storage, used_bytes: u64) -> io::Result<u64> {
+        Ok(match self {
+            Self::Bytes(limit) => limit.saturating_sub(used_bytes),
+            Self::TenthFree => {
+                let space = storage.space()?;
+                space.available.saturating_sub(space.total / 10)
+            }
+        })
+    }
 }
 
 impl fmt::Display for Limit {

@@ -175,13 +175,7 @@ fn allowed_bytes(
     segment_bytes: u64,
     used_bytes: u64,
 ) -> io::Result<u64> {
-    let left = match limit {
-        Limit::Bytes(limit) => limit.saturating_sub(used_bytes),
-        Limit::TenthFree => {
-            let space = storage.space()?;
-            space.available.saturating_sub(space.total / 10)
-        }
-    };
+    let left = limit.left_bytes(storage, used_bytes)?;
     let allowed = left.min(segment_bytes) / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
     // A segment smaller than this is not worth its file.
     if allowed < segment_bytes.min(1 << 20) {
@@ -199,4 +193,53 @@ fn allowed_bytes(
         ));
     }
     Ok(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::super::simulated::SimulatedDisk;
+    use super::super::{Encoding, Entry, Facts, Journal, Options, Refused, Source};
+    use super::*;
+    use crate::auth::{KeyId, Workspace};
+
+    fn open(limit: Limit) -> Journal {
+        let options = Options {
+            segment_bytes: 64 << 10,
+            limit,
+            max_queued_bytes: 1 << 20,
+        };
+        let disk = Arc::new(SimulatedDisk::default());
+        Journal::open(disk, options).unwrap().0
+    }
+
+    fn append(journal: &Journal) -> Result<(), Refused> {
+        let facts = Facts {
+            workspace: Workspace::new(1).unwrap(),
+            key_id: KeyId(7),
+            source: Source::SyslogUdp,
+            encoding: Encoding::Syslog,
+            received_at_ns: 1,
+            peer: SocketAddr::from(([127, 0, 0, 1], 9)),
+        };
+        journal.append(&[Entry::new(facts, b"x")])
+    }
+
+    #[test]
+    fn a_journal_that_is_prepared_takes_the_first_record_or_says_that_it_is_full() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        for _ in 0..200 {
+            let journal = open(Limit::TenthFree);
+            runtime.block_on(journal.prepared());
+            assert_eq!(append(&journal), Ok(()));
+            journal.close().unwrap();
+        }
+        let journal = open(Limit::Bytes(0));
+        runtime.block_on(journal.prepared());
+        assert!(matches!(append(&journal), Err(Refused::Full(_))));
+        journal.close().unwrap();
+    }
 }

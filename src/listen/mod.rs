@@ -3,33 +3,41 @@
 
 pub mod http;
 pub mod observe;
+pub mod open;
 pub mod syslog_tcp;
 pub mod syslog_udp;
 pub mod tcp;
+pub mod tls;
 
 mod connection;
+mod enter;
+mod stream;
 mod syslog;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Failures;
-use crate::control::config::CorsOrigins;
+use crate::control::config::{BoundWorkspace, CorsOrigins};
 use crate::fault::Fault;
 use crate::health::Health;
 use crate::ingest::Ingest;
 use crate::journal::Source;
 use crate::limits;
 use crate::meters;
+use crate::network::Networks;
+
+pub use stream::Stream;
+use tls::Tls;
 
 /// What every listener works with.
 #[derive(Clone, Debug)]
@@ -52,6 +60,25 @@ pub struct Door {
     pub max_body_bytes: usize,
     /// The pages that may send over HTTP.
     pub cors_origins: Arc<CorsOrigins>,
+    /// Whose `X-Forwarded-For` and PROXY headers are believed.
+    pub trusted_proxies: Networks,
+    /// Whose batches may name the address that they came from.
+    pub forwarders: Networks,
+    /// What is particular to one listener.
+    pub entrance: Arc<Entrance>,
+}
+
+/// How one listener lets connections in.
+#[derive(Debug, Default)]
+pub struct Entrance {
+    /// Its certificate and key, or `None` in the clear.
+    pub tls: Option<Arc<Tls>>,
+    /// Connections that may still be opened on it, where it has a bound of its own.
+    pub connections: Option<Arc<Semaphore>>,
+    /// Whether every connection begins with a PROXY header.
+    pub proxy_protocol: bool,
+    /// Where messages without a key go, and from whom; for syslog.
+    pub bound: Option<BoundWorkspace>,
 }
 
 impl Door {
@@ -66,6 +93,30 @@ impl Door {
                     () = self.drain.cancelled() => {}
                 }
             }
+        }
+    }
+}
+
+/// Who sends batches: the peer for itself, or a forwarder for others.
+#[derive(Clone, Copy, Debug)]
+struct Sender {
+    peer: SocketAddr,
+    is_forwarder: bool,
+}
+
+impl Sender {
+    fn new(peer: SocketAddr, door: &Door) -> Self {
+        Self {
+            peer,
+            is_forwarder: door.forwarders.contains(peer.ip()),
+        }
+    }
+
+    /// Where a batch came from that claims this.
+    fn origin(&self, claimed: Option<IpAddr>) -> SocketAddr {
+        match claimed {
+            Some(ip) if self.is_forwarder => SocketAddr::new(ip, 0),
+            _ => self.peer,
         }
     }
 }
@@ -109,6 +160,7 @@ pub fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
 #[derive(Debug)]
 pub struct Slot {
     _permit: OwnedSemaphorePermit,
+    _of_listener: Option<OwnedSemaphorePermit>,
     source: Source,
 }
 
@@ -118,12 +170,12 @@ impl Drop for Slot {
     }
 }
 
-/// Accepts connections until the server drains, and spawns `serve` for each.
+/// Accepts connections until the server drains, and spawns `serve` for each that gets in.
 pub async fn accept<F>(
     listener: TcpListener,
     door: Door,
     source: Source,
-    serve: impl Fn(TcpStream, SocketAddr, Slot, Door) -> F,
+    serve: impl Fn(Stream, SocketAddr, Slot, Door) -> F + Clone + Send + 'static,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -150,7 +202,7 @@ pub async fn accept<F>(
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&door.connections).try_acquire_owned() else {
+        let Some((permit, of_listener)) = permits(&door) else {
             meters::door(source).connection_refused();
             if full.open() {
                 tracing::warn!(
@@ -163,11 +215,28 @@ pub async fn accept<F>(
         meters::door(source).connection_opened();
         let slot = Slot {
             _permit: permit,
+            _of_listener: of_listener,
             source,
         };
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        door.tasks.spawn(serve(stream, peer, slot, door.clone()));
+        let (serve, door) = (serve.clone(), door.clone());
+        door.tasks.clone().spawn(async move {
+            // The slot is held from here on, also while the handshake goes on.
+            if let Some((stream, client)) = enter::enter(stream, peer, source, &door).await {
+                serve(stream, client, slot, door).await;
+            }
+        });
     }
+}
+
+/// A place among all connections, and among those of the listener where it has a bound of its own.
+fn permits(door: &Door) -> Option<(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>)> {
+    let take = |places: &Arc<Semaphore>| Arc::clone(places).try_acquire_owned().ok();
+    let of_listener = match &door.entrance.connections {
+        Some(places) => Some(take(places)?),
+        None => None,
+    };
+    Some((take(&door.connections)?, of_listener))
 }
 
 /// Lets a log line through at most once in [`limits::LOG_INTERVAL`].

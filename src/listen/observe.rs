@@ -1,6 +1,5 @@
-//! The listener for those who watch the server: `/metrics`, `/health`, `/ready`.
+//! The listener for those who watch the server: `/metrics`, `/status`, `/health`, `/ready`.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -17,10 +16,10 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::Workspace;
 use crate::health::{Health, Unready};
 use crate::ingest::Ingest;
 use crate::meters::Busiest;
+use crate::status::Status;
 use crate::{limits, meters};
 
 /// What the listener shows.
@@ -32,6 +31,8 @@ pub struct Observed {
     pub ingest: Arc<Ingest>,
     /// Readiness.
     pub health: Arc<Health>,
+    /// All of it, for people.
+    pub status: Arc<Status>,
 }
 
 /// Serves until the server has drained; it answers while that goes on.
@@ -48,8 +49,8 @@ pub async fn serve(listener: TcpListener, observed: Observed, end: CancellationT
         let observed = observed.clone();
         tokio::spawn(async move {
             let service = service_fn(|request: Request<Incoming>| {
-                let answer = observed.answer(&request);
-                async move { Ok::<_, Infallible>(answer) }
+                let observed = &observed;
+                async move { Ok::<_, Infallible>(observed.answer(&request).await) }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -64,52 +65,31 @@ pub async fn serve(listener: TcpListener, observed: Observed, end: CancellationT
 }
 
 impl Observed {
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        let mut response = match request.uri().path() {
-            "/metrics" => text(self.metrics(), "text/plain; version=0.0.4; charset=utf-8"),
-            "/health" => health(),
-            "/ready" => ready(&self.health),
-            _ => status(StatusCode::NOT_FOUND),
-        };
+    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            response = status(StatusCode::METHOD_NOT_ALLOWED);
+            let mut response = status(StatusCode::METHOD_NOT_ALLOWED);
             response
                 .headers_mut()
                 .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
         }
-        response
+        match request.uri().path() {
+            "/metrics" => text(self.metrics(), "text/plain; version=0.0.4; charset=utf-8"),
+            "/status" => json(&self.status.report().await),
+            "/health" => health(),
+            "/ready" => ready(&self.health),
+            _ => status(StatusCode::NOT_FOUND),
+        }
     }
 
     fn metrics(&self) -> String {
         let journal = self.ingest.journal().status();
         meters::journal_now(journal.disk_bytes, journal.queued_bytes);
+        meters::doors_now();
         let mut text = self.recorder.render();
-        self.busiest().write(&mut text);
+        Busiest::of(&self.ingest.keys().load_full()).write(&mut text);
         text
     }
-
-    /// The keys and workspaces with most events.
-    fn busiest(&self) -> Busiest {
-        let keyring = self.ingest.keys().load_full();
-        let mut keys = Vec::new();
-        let mut by_workspace: HashMap<Workspace, u64> = HashMap::new();
-        for grant in keyring.grants() {
-            let events = grant.usage().read().events;
-            if events > 0 {
-                keys.push((grant.key_id(), events));
-                *by_workspace.entry(grant.workspace()).or_default() += events;
-            }
-        }
-        let mut workspaces: Vec<_> = by_workspace.into_iter().collect();
-        keep_busiest(&mut keys);
-        keep_busiest(&mut workspaces);
-        Busiest { keys, workspaces }
-    }
-}
-
-fn keep_busiest<K: Ord + Copy>(counted: &mut Vec<(K, u64)>) {
-    counted.sort_unstable_by_key(|&(key, events)| (std::cmp::Reverse(events), key));
-    counted.truncate(limits::BUSIEST_SHOWN);
 }
 
 /// Alive: it answers.
@@ -131,15 +111,19 @@ pub(super) fn ready(health: &Health) -> Response<Full<Bytes>> {
         status: if ready { "ready" } else { "unready" },
         reasons,
     };
-    // Writing a plain struct as JSON to memory does not fail.
-    let mut response = text(
-        serde_json::to_string(&body).unwrap_or_default(),
-        "application/json",
-    );
+    let mut response = json(&body);
     if !ready {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
     response
+}
+
+fn json(body: &impl Serialize) -> Response<Full<Bytes>> {
+    // Writing a plain struct as JSON to memory does not fail.
+    text(
+        serde_json::to_string(body).unwrap_or_default(),
+        "application/json",
+    )
 }
 
 fn text(body: String, content_type: &'static str) -> Response<Full<Bytes>> {

@@ -5,11 +5,9 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
-
 use super::connection::{self, Next, Progress, Protocol};
 use super::syslog::Gathered;
-use super::{Door, Slot};
+use super::{Door, Slot, Stream};
 use crate::auth::StreamingKey;
 use crate::fault::Fault;
 use crate::ingest::Ingest;
@@ -22,14 +20,15 @@ thread_local! {
 }
 
 /// Serves one connection.
-pub async fn serve(stream: TcpStream, peer: SocketAddr, _slot: Slot, door: Door) {
+pub async fn serve(mut stream: Stream, peer: SocketAddr, _slot: Slot, door: Door) {
     let messages = Messages {
         ingest: Arc::clone(&door.ingest),
         framer: Framer::new(limits::SYSLOG_MESSAGE_BYTES),
         peer,
         key: None,
     };
-    connection::serve(stream, messages, Source::SyslogTcp, peer, &door).await;
+    connection::serve(&mut stream, messages, Source::SyslogTcp, peer, &door).await;
+    stream.close().await;
 }
 
 #[derive(Debug)]

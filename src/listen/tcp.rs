@@ -6,10 +6,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
-
 use super::connection::{self, Next, Progress, Protocol};
-use super::{Door, Slot};
+use super::{Door, Sender, Slot, Stream};
 use crate::auth::StreamingKey;
 use crate::fault::Fault;
 use crate::ingest::{Ingest, Submission};
@@ -24,21 +22,22 @@ use crate::wire::frame::{self, Frame};
 const WATCHED_KEYS: usize = 16;
 
 /// Serves one connection.
-pub async fn serve(stream: TcpStream, peer: SocketAddr, _slot: Slot, door: Door) {
+pub async fn serve(mut stream: Stream, peer: SocketAddr, _slot: Slot, door: Door) {
     let frames = Frames {
         ingest: Arc::clone(&door.ingest),
         max_frame_bytes: door.max_frame_bytes,
-        peer,
+        sender: Sender::new(peer, &door),
         keys: Vec::new(),
     };
-    connection::serve(stream, frames, Source::Tcp, peer, &door).await;
+    connection::serve(&mut stream, frames, Source::Tcp, peer, &door).await;
+    stream.close().await;
 }
 
 #[derive(Debug)]
 struct Frames {
     ingest: Arc<Ingest>,
     max_frame_bytes: u32,
-    peer: SocketAddr,
+    sender: Sender,
     /// Keys that authenticated a frame, the last one first.
     keys: Vec<StreamingKey>,
 }
@@ -129,7 +128,7 @@ impl Frames {
                 },
                 payload: batch.data,
                 events: entries::count(batch.data),
-                peer: self.peer,
+                peer: self.sender.origin(batch.source_ip),
             });
             cut.ends.push(at);
         }

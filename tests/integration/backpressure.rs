@@ -61,6 +61,9 @@ fn a_full_journal_is_answered_with_503_and_what_was_taken_stays() {
         assert!(matches!(seconds, Some(Ok(1..))), "{response:?}");
     }
     assert_eq!(server.http("GET", "/health", &[], b"").status, 200);
+    let ready = server.http("GET", "/ready", &[], b"");
+    assert_eq!(ready.status, 503);
+    assert_eq!(ready.json()["reasons"][0]["component"], "journal");
     assert_eq!(column(&server.export(1, "events"), "name"), taken);
     let bytes: u64 = fs::read_dir(server.data_dir().join("journal"))
         .unwrap()
@@ -70,6 +73,7 @@ fn a_full_journal_is_answered_with_503_and_what_was_taken_stays() {
 
     assert!(server.stop().success());
     restart(&mut server, LARGER);
+    assert_eq!(server.http("GET", "/ready", &[], b"").status, 200);
     assert_eq!(post(&server, "there is room again").status, 202);
     taken.push("there is room again".to_owned());
     assert_eq!(column(&server.export(1, "events"), "name"), taken);

@@ -4,15 +4,17 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 /// The key of workspace 1 in every test's key file.
@@ -107,19 +109,22 @@ impl Server {
     /// Starts it (again) on free ports and waits until it says that it is ready.
     pub fn start(&mut self) {
         assert!(self.running.is_none(), "the server runs already");
-        let free = "127.0.0.1:0";
+        // A test may say otherwise.
+        let listen = [
+            "--tcp",
+            "--http",
+            "--syslog-tcp",
+            "--syslog-udp",
+            "--metrics",
+        ];
+        let listen = listen
+            .into_iter()
+            .filter(|flag| !self.args.iter().any(|arg| arg == flag))
+            .flat_map(|flag| [flag, "127.0.0.1:0"]);
         let mut child = self
             .command()
             .args(["serve", "--log-format", "json", "--log-level", "debug"])
-            .args(["--tcp", free, "--http", free])
-            .args([
-                "--syslog-tcp",
-                free,
-                "--syslog-udp",
-                free,
-                "--metrics",
-                free,
-            ])
+            .args(listen)
             .args(&self.args)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -298,6 +303,23 @@ impl Server {
         request(&mut stream, method, target, headers, body)
     }
 
+    /// Asks the listener for those who watch the server.
+    pub fn observe(&self, target: &str) -> Response {
+        let mut stream = TcpStream::connect(self.at().metrics).expect("connect");
+        request(&mut stream, "GET", target, &[], b"")
+    }
+
+    /// What a scrape gets.
+    pub fn metrics(&self) -> String {
+        String::from_utf8(self.observe("/metrics").body).expect("metrics are UTF-8")
+    }
+
+    /// The value of a metric, by its name and labels as `/metrics` writes them; 0 where it is not there.
+    pub fn metric(&self, series: &str) -> f64 {
+        let value = |line: &str| line.strip_prefix(series)?.trim().parse().ok();
+        self.metrics().lines().find_map(value).unwrap_or(0.0)
+    }
+
     /// Posts JSON lines with [`KEY`] and expects them to be accepted.
     pub fn post_events(&self, lines: &str) -> Response {
         let bearer = format!("Bearer {KEY}");
@@ -332,6 +354,18 @@ impl Drop for Server {
             }
         }
     }
+}
+
+/// Connects from a loopback address that no connection came from before: for those that may be refused,
+/// because the answer to a source that failed to authenticate again and again is delayed.
+pub fn connect_as_a_stranger(to: SocketAddr) -> TcpStream {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let address = 0x7f01_0000 + NEXT.fetch_add(1, Ordering::Relaxed);
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let from = SocketAddr::from((Ipv4Addr::from_bits(address), 0));
+    socket.bind(&from.into()).expect("an address of loopback");
+    socket.connect(&to.into()).expect("connect");
+    socket.into()
 }
 
 /// An HTTP answer.

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::harness::{KEY, KEY_2, Server, Setup, wait_for, write_private};
+use crate::harness::{
+    KEY, KEY_2, Server, Setup, connect_as_a_stranger, request, wait_for, write_private,
+};
 
 /// How soon good content has to be live.
 pub const LIVE: Duration = Duration::from_secs(2);
@@ -27,7 +29,8 @@ fn file_with(key: &str) -> String {
 pub fn knows(server: &Server, key: &str) -> bool {
     let bearer = format!("Bearer {key}");
     let headers = [("Authorization", bearer.as_str())];
-    match server.http("POST", "/v1/events", &headers, b"").status {
+    let mut stream = connect_as_a_stranger(server.at().http);
+    match request(&mut stream, "POST", "/v1/events", &headers, b"").status {
         400 => true,
         401 => false,
         other => panic!("status {other}"),
@@ -49,8 +52,11 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(format!("{name}{suffix}"))
 }
 
+/// Writes a text to a path.
+type Save = fn(&Path, &str);
+
 /// Every way in which programs write a file: what it is called, and the same system calls.
-const WAYS: [(&str, fn(&Path, &str)); 8] = [
+const WAYS: [(&str, Save); 8] = [
     ("written in place", write_private),
     (
         "vim, `backupcopy=no`: renamed to a backup, written anew, backup deleted",
@@ -243,8 +249,11 @@ fn sighup_reads_the_key_file_and_ends_nothing() {
     assert_live(&server, Instant::now(), "SIGHUP", &key(1));
 }
 
+/// Makes the file at a path unusable.
+type Damage = fn(&Path);
+
 /// What can be wrong with the file, how it comes to be so, and what the log says of it.
-const FAULTS: [(&str, fn(&Path), &str); 8] = [
+const FAULTS: [(&str, Damage, &str); 8] = [
     ("emptied", |path| write_private(path, ""), "is empty"),
     ("blank", |path| write_private(path, " \n\n\t\n"), "is empty"),
     (

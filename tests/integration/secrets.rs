@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use memchr::memmem;
 
 use crate::frames::{event_batch, event_frame};
-use crate::harness::{KEY, KEY_2, Server, UNKNOWN_KEY, key_bytes, wait_for_close};
+use crate::harness::{
+    KEY, KEY_2, Server, UNKNOWN_KEY, connect_as_a_stranger, key_bytes, request, wait_for_close,
+};
 
 /// Fails if a file of the data directory, but for the key file, or the log holds one of the keys: as hex of
 /// either case or as its 16 bytes.
@@ -132,7 +134,8 @@ fn over_http(server: &Server, key: &str) -> usize {
     ];
     let post = |target: &str, headers: &[(&str, String)], body: &[u8]| {
         let headers: Vec<_> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
-        server.http("POST", target, &headers, body).status
+        let mut stream = connect_as_a_stranger(server.at().http);
+        request(&mut stream, "POST", target, &headers, body).status
     };
     let mut accepted = 0;
     for (target, headers) in &good {
@@ -205,7 +208,7 @@ fn over_syslog(tcp: SocketAddr, udp: SocketAddr, opened_with: &str, messages: &[
     for message in messages {
         socket.send_to(message.as_bytes(), udp).unwrap();
         for first in ["", &format!("{opened_with} <134>opens\n")] {
-            let mut stream = TcpStream::connect(tcp).unwrap();
+            let mut stream = connect_as_a_stranger(tcp);
             let sent = format!("{first}{message}\n");
             stream.write_all(sent.as_bytes()).unwrap();
             // The server may close before it is told the end.
@@ -226,7 +229,7 @@ fn over_tcp(tcp: SocketAddr, key: &str) {
         format!("{key}\n").into_bytes(),
         format!("POST /v1/events?token={key} HTTP/1.1\r\n\r\n").into_bytes(),
     ] {
-        let mut stream = TcpStream::connect(tcp).unwrap();
+        let mut stream = connect_as_a_stranger(tcp);
         // The server may close before all is sent.
         let _ = stream.write_all(&bytes);
         let _ = stream.shutdown(std::net::Shutdown::Write);

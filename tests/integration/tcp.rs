@@ -194,11 +194,20 @@ fn malformed_frames_close_their_connection_and_no_other() {
     let expected: Vec<String> = (0..cases.len()).map(|n| format!("neighbour {n}")).collect();
     assert_eq!(column(&neighbours, "name"), expected);
     assert!(server.export(1, "rejected").is_empty());
+    for (reason, times) in [
+        ("frame_empty", 1.0),
+        ("frame_too_long", 2.0),
+        ("invalid_batch", 3.0),
+        ("truncated", 1.0),
+    ] {
+        let series = format!("tell_refused_total{{source=\"tcp\",reason=\"{reason}\"}}");
+        assert_eq!(server.metric(&series), times, "{reason}");
+    }
 }
 
 #[test]
 fn an_unknown_key_closes_the_connection_and_earlier_frames_are_kept() {
-    let server = Server::new();
+    let mut server = Server::new();
     let mut stream = connect(&server);
     let bytes = [
         event_frame(KEY, "first"),
@@ -220,7 +229,10 @@ fn an_unknown_key_closes_the_connection_and_earlier_frames_are_kept() {
     let mut stream = connect(&server);
     send(&mut stream, &event_frame(UNKNOWN_KEY, "unknown"));
     wait_for_close(&mut stream);
-    let mut server = server;
+    let refused = "tell_refused_total{source=\"tcp\",reason=\"unauthorized\"}";
+    wait_for("both refusals to be counted", || {
+        (server.metric(refused) == 2.0).then_some(())
+    });
     assert!(server.stop().success());
     assert_eq!(server.export(1, "events").len(), 1);
     assert_eq!(server.export(2, "events").len(), 1);

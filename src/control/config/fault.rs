@@ -122,6 +122,17 @@ pub enum Problem {
         /// The setting it meets.
         by: &'static str,
     },
+    /// A listener lacks what it, or another of its fields, needs.
+    #[error("`{needs}` is required")]
+    Missing {
+        /// The field that is needed.
+        needs: &'static str,
+    },
+    /// A listener waits for PROXY headers, and nobody may send them.
+    #[error(
+        "nobody may send PROXY headers: expected `trusted_proxies` with the networks of the proxies"
+    )]
+    NoTrustedProxies,
     /// A bound is smaller than one of the things it has to hold.
     #[error(
         "`{whole}` ({}) cannot hold one `{part}` ({}): expected at least as much",

@@ -1,4 +1,4 @@
-//! The file's layer: TOML, one key a setting, at the top level.
+//! The file's layer: TOML, one key a setting, at the top level, and the tables of listeners.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,10 +9,13 @@ use toml_edit::{Document, Item, Value};
 
 use super::settings::in_file;
 use super::text::{nearest, shown};
-use super::{Fault, Place, Problem, Raw};
+use super::{Accepts, Fault, Place, Problem, Raw, listeners};
 
 /// The file that is read from the working directory where no other is named.
 pub(super) const DEFAULT_NAME: &str = "tell.toml";
+
+/// The table of listeners.
+const LISTEN: &str = "listen";
 
 /// A configuration is a few hundred lines; more is the wrong file, and `/dev/zero` must end.
 const FILE_SIZE_MAX: u64 = 1 << 20;
@@ -72,14 +75,28 @@ fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// A file's text, and where in it things are.
+pub(super) struct TomlFile<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl TomlFile<'_> {
+    /// The place of a byte of the text.
+    pub(super) fn at(&self, offset: usize) -> Place {
+        at(self.path, self.text, offset)
+    }
+}
+
 /// Adds what the file sets. Text that is not TOML is one fault: what follows it means nothing.
 pub(super) fn parse(path: &Path, text: &str, raw: &mut Raw) {
+    let file = TomlFile { path, text };
     let document = match Document::parse(text) {
         Ok(document) => document,
         Err(error) => {
             let offset = error.span().map_or(0, |span| span.start);
             raw.faults.push(Fault {
-                place: at(path, text, offset),
+                place: file.at(offset),
                 key: None,
                 problem: Problem::Syntax(shown(error.message())),
             });
@@ -89,31 +106,30 @@ pub(super) fn parse(path: &Path, text: &str, raw: &mut Raw) {
     let root = document.as_table();
     for (key, item) in root {
         let key_span = root.key(key).and_then(toml_edit::Key::span);
+        let place = file.at(start(item.span().or(key_span.clone())));
+        if key == LISTEN {
+            listeners::parse(&file, item, place, raw);
+            continue;
+        }
         let Some(setting) = in_file().find(|setting| setting.key == key) else {
+            let known = in_file().map(|setting| setting.key).chain([LISTEN]);
             raw.faults.push(Fault {
-                place: at(path, text, start(key_span)),
+                place: file.at(start(key_span)),
                 key: None,
                 problem: Problem::UnknownKey {
                     key: shown(key),
-                    nearest: nearest(key, in_file().map(|setting| setting.key)),
+                    nearest: nearest(key, known),
                 },
             });
             continue;
         };
-        let place = at(path, text, start(item.span().or(key_span)));
-        match item {
-            Item::Value(Value::String(string)) => raw.add(setting, place, string.value().into()),
-            Item::Value(Value::Integer(number)) if setting.kind.takes_integers() => {
-                raw.add(setting, place, number.value().to_string().into());
-            }
-            Item::Value(Value::Boolean(switch)) if setting.kind.takes_booleans() => {
-                raw.add(setting, place, switch.value().to_string().into());
-            }
-            other => raw.faults.push(Fault {
+        match text_of(item, &setting.kind) {
+            Some(text) => raw.add(setting, place, text.into()),
+            None => raw.faults.push(Fault {
                 place,
                 key: Some(setting.key),
                 problem: Problem::WrongType {
-                    found: other.type_name(),
+                    found: item.type_name(),
                     right: setting.kind.right(),
                 },
             }),
@@ -121,7 +137,25 @@ pub(super) fn parse(path: &Path, text: &str, raw: &mut Raw) {
     }
 }
 
-fn start(span: Option<Range<usize>>) -> usize {
+/// A value as a flag would say it, where its type is one that the kind takes.
+pub(super) fn text_of(item: &Item, kind: &dyn Accepts) -> Option<String> {
+    match item {
+        Item::Value(Value::String(string)) => Some(string.value().clone()),
+        Item::Value(Value::Integer(number)) if kind.takes_integers() => {
+            Some(number.value().to_string())
+        }
+        Item::Value(Value::Boolean(switch)) if kind.takes_booleans() => {
+            Some(switch.value().to_string())
+        }
+        Item::Value(Value::Array(array)) if kind.takes_lists() => {
+            let parts: Option<Vec<&str>> = array.iter().map(Value::as_str).collect();
+            parts.map(|parts| parts.join(","))
+        }
+        _ => None,
+    }
+}
+
+pub(super) fn start(span: Option<Range<usize>>) -> usize {
     span.map_or(0, |span| span.start)
 }
 

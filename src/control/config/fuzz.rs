@@ -73,13 +73,14 @@ mod tests {
 
     #[test]
     fn seeds_hold() {
-        let seeds: [&[u8]; 7] = [
+        let seeds: [&[u8]; 8] = [
             b"",
             b"tcp = \"off\"\nmax_connections = 5\n",
             b"\0tcp=127.0.0.1:1\0TCP=off",
             b"tcp = = 1",
             b"\"a\\nb\" = 1\n[x]\n[[y]]\n",
             b"keys = \"a1b2c3d4e5f60718293a4b5c6d7e8f90\\u0000\"\na1b2c3d4e5f60718293a4b5c6d7e8f90 = 1",
+            b"[[listen.tcp]]\naddress = 1\n[[listen.syslog_udp]]\nworkspace = 1\nallow = [\"x\", 1]\n[listen]",
             b"\xff\xfe\0\xff=\xff",
         ];
         for seed in seeds {

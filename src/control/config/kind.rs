@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::text::{parse_duration, parse_listen, parse_size, show_duration, show_size};
 use super::{CorsOrigins, JournalLimit, Listen};
+use crate::auth::Workspace;
+use crate::network::Networks;
 
 /// What a setting accepts, for people.
 pub trait Accepts: Sync {
@@ -14,6 +16,11 @@ pub trait Accepts: Sync {
 
     /// Whether a TOML integer is as good as a string.
     fn takes_integers(&self) -> bool {
+        false
+    }
+
+    /// Whether a TOML array of strings is as good as a string with commas.
+    fn takes_lists(&self) -> bool {
         false
     }
 
@@ -338,5 +345,51 @@ impl Reads for Count {
         // Only digits: what fails now is too large for the type.
         let number = text.parse().map_err(|_| Refusal::OutOfRange)?;
         within(number, &self.min, &self.max)
+    }
+}
+
+/// Networks.
+#[derive(Debug)]
+pub struct NetworkList;
+
+impl Accepts for NetworkList {
+    fn right(&self) -> String {
+        "networks with commas between them, without host bits (`10.0.0.0/8, ::1`; an array in the file), or \
+         `none`"
+            .to_owned()
+    }
+
+    fn takes_lists(&self) -> bool {
+        true
+    }
+}
+
+impl Reads for NetworkList {
+    type Value = Networks;
+
+    fn read(&self, text: &OsStr) -> Result<Networks, Refusal> {
+        utf8(text)?.parse().map_err(|_| Refusal::Unreadable)
+    }
+}
+
+/// A workspace.
+#[derive(Debug)]
+pub struct WorkspaceId;
+
+impl Accepts for WorkspaceId {
+    fn right(&self) -> String {
+        "a workspace (`1` or `ws-1`)".to_owned()
+    }
+
+    fn takes_integers(&self) -> bool {
+        true
+    }
+}
+
+impl Reads for WorkspaceId {
+    type Value = Workspace;
+
+    fn read(&self, text: &OsStr) -> Result<Workspace, Refusal> {
+        Workspace::parse(utf8(text)?).ok_or(Refusal::Unreadable)
     }
 }

@@ -7,7 +7,7 @@
 //! whether the values fit together. It opens no socket and creates no file.
 
 use std::ffi::{OsStr, OsString};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,18 +18,25 @@ mod file;
 #[doc(hidden)]
 pub mod fuzz;
 mod kind;
+mod listeners;
 mod reference;
 pub mod settings;
 mod text;
 
 pub use fault::{Fault, Faults, Place, Problem};
 pub use kind::{Accepts, Reads, Refusal};
+pub use listeners::{BoundWorkspace, Listener};
 pub use reference::reference;
 pub use settings::{AnySetting, SETTINGS, Section, Setting};
 pub use text::{show_duration, show_size};
 
+use kind::Address;
+use listeners::RawListener;
+
 use crate::control::Files;
+use crate::journal::Source;
 use crate::limits;
+use crate::network::Networks;
 
 /// Where a listener binds, or `None` where it is off.
 pub type Listen = Option<SocketAddr>;
@@ -80,6 +87,14 @@ pub struct Config {
     pub syslog_udp: Listen,
     /// Scrapes, liveness and readiness.
     pub metrics: Listen,
+    /// Further listeners, of the file.
+    pub listen: Vec<Listener>,
+    /// Whether a listener without an address is open to the network.
+    pub allow_network_access: bool,
+    /// Whose `X-Forwarded-For` and PROXY headers are believed.
+    pub trusted_proxies: Networks,
+    /// Whose batches may name the address that they came from.
+    pub forwarders: Networks,
     /// Origins whose pages may send over HTTP.
     pub cors_origins: CorsOrigins,
     /// Whether a key file that others may read or write is refused.
@@ -153,6 +168,19 @@ impl Config {
         }
     }
 
+    /// Every listener but that for metrics: those of the flat settings first.
+    pub fn listeners(&self) -> impl Iterator<Item = Listener> {
+        let flat = [
+            (Source::Tcp, self.tcp),
+            (Source::Http, self.http),
+            (Source::SyslogTcp, self.syslog_tcp),
+            (Source::SyslogUdp, self.syslog_udp),
+        ];
+        flat.into_iter()
+            .filter_map(|(door, address)| Some(Listener::flat(door, address?)))
+            .chain(self.listen.iter().cloned())
+    }
+
     /// The two places every command works on.
     #[must_use]
     pub fn files(&self) -> Files {
@@ -178,6 +206,7 @@ struct RawValue {
 #[derive(Debug, Default)]
 pub struct Raw {
     values: Vec<RawValue>,
+    listeners: Vec<RawListener>,
     faults: Vec<Fault>,
 }
 
@@ -248,10 +277,14 @@ impl Raw {
         let keys = self.take_or_else(&settings::KEYS, |_| {
             data_dir.as_ref().map(|data_dir| data_dir.join("keys"))
         });
-        let tcp = self.take(&settings::TCP);
-        let http = self.take(&settings::HTTP);
-        let syslog_tcp = self.take(&settings::SYSLOG_TCP);
-        let syslog_udp = self.take(&settings::SYSLOG_UDP);
+        let allow_network_access = self.take(&settings::ALLOW_NETWORK_ACCESS);
+        let open = allow_network_access == Some(true);
+        let tcp = self.take_flat(Source::Tcp, &settings::TCP, open);
+        let http = self.take_flat(Source::Http, &settings::HTTP, open);
+        let syslog_tcp = self.take_flat(Source::SyslogTcp, &settings::SYSLOG_TCP, open);
+        let syslog_udp = self.take_flat(Source::SyslogUdp, &settings::SYSLOG_UDP, open);
+        let trusted_proxies = self.take(&settings::TRUSTED_PROXIES);
+        let forwarders = self.take(&settings::FORWARDERS);
         let metrics = self.take(&settings::METRICS);
         let cors_origins = self.take(&settings::CORS_ORIGINS);
         let strict_permissions = self.take(&settings::STRICT_PERMISSIONS);
@@ -268,16 +301,20 @@ impl Raw {
             Some(std::thread::available_parallelism().map_or(1, NonZero::get))
         });
 
-        let listeners = [
+        self.check_addresses(&[
             (&settings::TCP, tcp.flatten()),
             (&settings::HTTP, http.flatten()),
             (&settings::SYSLOG_TCP, syslog_tcp.flatten()),
             (&settings::METRICS, metrics.flatten()),
-        ];
-        for (i, second) in listeners.iter().enumerate() {
-            for first in listeners.iter().take(i) {
-                self.check_apart(*first, *second);
-            }
+            (&settings::SYSLOG_UDP, syslog_udp.flatten()),
+        ]);
+        if trusted_proxies.as_ref().is_some_and(Networks::is_empty) {
+            let places = self.listeners.iter().filter_map(|l| l.proxy_place.clone());
+            self.faults.extend(places.map(|place| Fault {
+                place,
+                key: Some("proxy_protocol"),
+                problem: Problem::NoTrustedProxies,
+            }));
         }
         let widen = |bytes: Option<usize>| bytes.and_then(|bytes| u64::try_from(bytes).ok());
         let queued = widen(max_queued_bytes);
@@ -325,6 +362,10 @@ impl Raw {
             syslog_tcp: syslog_tcp?,
             syslog_udp: syslog_udp?,
             metrics: metrics?,
+            listen: self.listeners.drain(..).map(|l| l.listener).collect(),
+            allow_network_access: allow_network_access?,
+            trusted_proxies: trusted_proxies?,
+            forwarders: forwarders?,
             cors_origins: cors_origins?,
             strict_permissions: strict_permissions?,
             log_format: log_format?,
@@ -340,26 +381,58 @@ impl Raw {
         })
     }
 
-    /// Two TCP listeners on one address: the second could not bind.
-    fn check_apart<K>(&mut self, first: (&Setting<K>, Listen), second: (&Setting<K>, Listen)) {
-        let ((a, Some(a_addr)), (b, Some(b_addr))) = (first, second) else {
-            return;
-        };
-        if collide(a_addr, b_addr) {
-            // The address that was written is at fault, not the default it met.
-            let (addr, key, other) = if self.place_of(a) < self.place_of(b) {
-                (a_addr, a, b)
-            } else {
-                (b_addr, b, a)
-            };
-            self.faults.push(Fault {
-                place: self.place_of(key),
-                key: Some(key.key),
-                problem: Problem::AddressTaken {
-                    addr,
-                    by: other.key,
-                },
-            });
+    /// An address of the flat settings. Its default gives way to listeners of the file.
+    fn take_flat(
+        &mut self,
+        door: Source,
+        setting: &Setting<Address>,
+        open: bool,
+    ) -> Option<Listen> {
+        if self.first(setting).is_none() && self.listeners.iter().any(|l| l.listener.door == door) {
+            return Some(None);
+        }
+        let is_default = self.first(setting).is_none();
+        let mut address = self.take(setting)?;
+        if let Some(address) = &mut address
+            && is_default
+            && open
+        {
+            address.set_ip(Ipv6Addr::UNSPECIFIED.into());
+        }
+        Some(address)
+    }
+
+    /// Listeners of one transport on one address: the second could not bind.
+    fn check_addresses(&mut self, flat: &[(&'static Setting<Address>, Listen)]) {
+        let flat = flat.iter().filter_map(|(setting, address)| {
+            Some((setting.key, self.place_of(setting), (*address)?))
+        });
+        let of_file = self
+            .listeners
+            .iter()
+            .map(|l| (l.listener.setting, l.place.clone(), l.listener.address));
+        let bound: Vec<_> = flat.chain(of_file).collect();
+        let is_udp = |key: &str| key.ends_with("udp");
+        for (i, second) in bound.iter().enumerate() {
+            for first in bound.iter().take(i) {
+                if is_udp(first.0) != is_udp(second.0) || !collide(first.2, second.2) {
+                    continue;
+                }
+                // The address that was written is at fault, not the default it met; of two, the later.
+                let (at_fault, other) = match (&first.1, &second.1) {
+                    (Place::File { .. }, Place::File { .. }) => (second, first),
+                    (a, b) if a < b => (first, second),
+                    _ => (second, first),
+                };
+                self.faults.push(Fault {
+                    place: at_fault.1.clone(),
+                    key: Some(at_fault.0),
+                    problem: Problem::AddressTaken {
+                        addr: at_fault.2,
+                        by: other.0,
+                    },
+                });
+            }
         }
     }
 

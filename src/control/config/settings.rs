@@ -10,7 +10,8 @@ use tracing::Level;
 
 use super::LogFormat;
 use super::kind::{
-    Accepts, Address, Count, DiskLimit, FilePath, Memory, OneOf, Origins, Period, Size, Switch,
+    Accepts, Address, Count, DiskLimit, FilePath, Memory, NetworkList, OneOf, Origins, Period,
+    Size, Switch,
 };
 
 const KIB: u64 = 1 << 10;
@@ -82,7 +83,7 @@ impl Section {
 }
 
 /// Every setting, in the order of the help and the README.
-pub static SETTINGS: [&AnySetting; 20] = [
+pub static SETTINGS: [&AnySetting; 23] = [
     &CONFIG,
     &DATA_DIR,
     &KEYS,
@@ -91,6 +92,9 @@ pub static SETTINGS: [&AnySetting; 20] = [
     &SYSLOG_TCP,
     &SYSLOG_UDP,
     &METRICS,
+    &ALLOW_NETWORK_ACCESS,
+    &TRUSTED_PROXIES,
+    &FORWARDERS,
     &CORS_ORIGINS,
     &STRICT_PERMISSIONS,
     &LOG_FORMAT,
@@ -203,9 +207,45 @@ pub static METRICS: Setting<Address> = Setting {
     variable: "TELL_METRICS",
     value_name: "ADDR:PORT|off",
     default: "127.0.0.1:9464",
-    help: "Listen for scrapes of /metrics, and for /health and /ready",
+    help: "Listen for scrapes of /metrics, and for /status, /health and /ready",
     section: Section::Listeners,
     kind: Address,
+};
+
+/// See [`Config::allow_network_access`](super::Config::allow_network_access).
+pub static ALLOW_NETWORK_ACCESS: Setting<Switch> = Setting {
+    key: "allow_network_access",
+    flag: "allow-network-access",
+    variable: "TELL_ALLOW_NETWORK_ACCESS",
+    value_name: "BOOL",
+    default: "false",
+    help: "Listen on all addresses (`[::]`, IPv4 too) where no address is given; not for `metrics`",
+    section: Section::Listeners,
+    kind: Switch,
+};
+
+/// See [`Config::trusted_proxies`](super::Config::trusted_proxies).
+pub static TRUSTED_PROXIES: Setting<NetworkList> = Setting {
+    key: "trusted_proxies",
+    flag: "trusted-proxies",
+    variable: "TELL_TRUSTED_PROXIES",
+    value_name: "NETWORKS",
+    default: "none",
+    help: "Networks whose X-Forwarded-For and PROXY headers are believed",
+    section: Section::Listeners,
+    kind: NetworkList,
+};
+
+/// See [`Config::forwarders`](super::Config::forwarders).
+pub static FORWARDERS: Setting<NetworkList> = Setting {
+    key: "forwarders",
+    flag: "forwarders",
+    variable: "TELL_FORWARDERS",
+    value_name: "NETWORKS",
+    default: "none",
+    help: "Networks whose batches may say which address they came from",
+    section: Section::Listeners,
+    kind: NetworkList,
 };
 
 /// See [`Config::cors_origins`](super::Config::cors_origins).
@@ -342,7 +382,7 @@ pub static MAX_QUEUED_BYTES: Setting<Memory> = Setting {
     flag: "max-queued-bytes",
     variable: "TELL_MAX_QUEUED_BYTES",
     value_name: "SIZE",
-    default: "64MiB",
+    default: "32MiB",
     help: "Bytes taken in and not yet on disk, before senders are held back",
     section: Section::Limits,
     kind: Memory(Size { min: KIB, max: TIB }),

@@ -48,6 +48,10 @@ fn nothing_set_gives_the_defaults() {
         syslog_tcp: "127.0.0.1:1514".parse().ok(),
         syslog_udp: "127.0.0.1:1514".parse().ok(),
         metrics: "127.0.0.1:9464".parse().ok(),
+        listen: Vec::new(),
+        allow_network_access: false,
+        trusted_proxies: Networks::default(),
+        forwarders: Networks::default(),
         cors_origins: CorsOrigins::Any,
         strict_permissions: false,
         log_format: LogFormat::Text,
@@ -57,7 +61,7 @@ fn nothing_set_gives_the_defaults() {
         max_connections: 16384,
         max_frame_size: 16 << 20,
         max_body_size: 10 << 20,
-        max_queued_bytes: 64 << 20,
+        max_queued_bytes: 32 << 20,
         shutdown_timeout: Duration::from_secs(30),
         worker_threads: std::thread::available_parallelism().unwrap().get(),
     };
@@ -77,6 +81,9 @@ fn a_file_sets_everything() {
         syslog_tcp = "off"
         syslog_udp = "127.0.0.1:0"
         metrics = "127.0.0.1:3"
+        allow_network_access = true
+        trusted_proxies = "10.0.0.0/8"
+        forwarders = ["::1", "192.0.2.0/24"]
         cors_origins = "https://shop.example, http://localhost:3000"
         strict_permissions = true
         log_format = "json"
@@ -99,6 +106,10 @@ fn a_file_sets_everything() {
         syslog_tcp: None,
         syslog_udp: "127.0.0.1:0".parse().ok(),
         metrics: "127.0.0.1:3".parse().ok(),
+        listen: Vec::new(),
+        allow_network_access: true,
+        trusted_proxies: "10.0.0.0/8".parse().unwrap(),
+        forwarders: "::1,192.0.2.0/24".parse().unwrap(),
         cors_origins: CorsOrigins::These(vec![
             "https://shop.example".to_owned(),
             "http://localhost:3000".to_owned(),

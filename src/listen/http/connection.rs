@@ -12,14 +12,17 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use super::answer;
 use super::linger::{Lent, linger};
 use crate::auth::StreamingKey;
 use crate::limits;
-use crate::listen::{Door, Slot};
+use crate::listen::{Door, Slot, Stream};
+
+/// The versions that TLS may agree on (ALPN), the better first. What comes is told by its first bytes all the
+/// same.
+pub const ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
 
 /// What the requests of a connection share.
 #[derive(Debug)]
@@ -77,9 +80,9 @@ impl Drop for Open {
 }
 
 /// Serves one connection.
-pub async fn serve(stream: TcpStream, peer: SocketAddr, _slot: Slot, door: Door) {
+pub async fn serve(stream: Stream, peer: SocketAddr, _slot: Slot, door: Door) {
     // Answers are small and awaited: they must not wait for company.
-    let _ = stream.set_nodelay(true);
+    stream.set_nodelay();
     let visit = Arc::new(Visit {
         door,
         peer,

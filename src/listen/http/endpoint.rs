@@ -1,5 +1,7 @@
 //! What the ingest endpoints make of a request: key, headers, body, content, journal, in this order.
 
+use std::net::{IpAddr, SocketAddr};
+
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
@@ -12,6 +14,7 @@ use crate::auth::StreamingKey;
 use crate::fault::Fault;
 use crate::ingest::Submission;
 use crate::journal::{Encoding, Source};
+use crate::listen::Sender;
 use crate::wire::batch::Batch;
 use crate::wire::entries;
 use crate::wire::json_lines::{self, LineKind};
@@ -40,6 +43,7 @@ pub(super) async fn take(
     endpoint: Endpoint,
     request: &Parts,
     body: &mut Incoming,
+    peer: SocketAddr,
     visit: &Visit,
 ) -> Result<Taken, Fault> {
     let door = &visit.door;
@@ -68,7 +72,7 @@ pub(super) async fn take(
         encoding: judged.encoding,
         payload: &judged.payload,
         events: judged.taken.accepted,
-        peer: visit.peer,
+        peer: Sender::new(peer, door).origin(judged.source_ip),
     };
     door.ingest.submit_durably(Source::Http, submission).await?;
     Ok(judged.taken)
@@ -78,6 +82,8 @@ pub(super) async fn take(
 struct Judged {
     encoding: Encoding,
     payload: Bytes,
+    /// Where the Batch says it came from.
+    source_ip: Option<IpAddr>,
     taken: Taken,
 }
 
@@ -104,6 +110,7 @@ fn judge_lines(kind: LineKind, encoding: Encoding, body: &Bytes) -> Result<Judge
     Ok(Judged {
         encoding,
         payload: checked.kept,
+        source_ip: None,
         taken: Taken {
             accepted: checked.accepted,
             rejected: checked.rejected,
@@ -125,6 +132,7 @@ fn judge_batch(body: &Bytes, key: &StreamingKey) -> Result<Judged, Fault> {
             schema_type: batch.schema_type,
         },
         payload: body.slice_ref(batch.data),
+        source_ip: batch.source_ip,
         taken: Taken {
             accepted: entries::count(batch.data),
             rejected: 0,

@@ -8,10 +8,13 @@ mod coding;
 mod connection;
 mod cors;
 mod endpoint;
+mod forwarded;
 mod key;
 mod linger;
 mod request_id;
 mod respond;
+
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -22,7 +25,7 @@ use super::observe;
 use crate::fault::Fault;
 use crate::journal::Source;
 use connection::Visit;
-pub use connection::serve;
+pub use connection::{ALPN, serve};
 use endpoint::{Endpoint, take};
 use request_id::RequestId;
 
@@ -30,11 +33,13 @@ async fn answer(request: Request<Incoming>, visit: &Visit) -> Response<Full<Byte
     let door = &visit.door;
     let (request, mut body) = request.into_parts();
     let request_id = RequestId::of(&request.headers);
+    let peer = forwarded::client(&request.headers, visit.peer, &door.trusted_proxies);
     let page = cors::Grant::of(&door.cors_origins, &request.headers);
     let mut response = match route(&request.method, request.uri.path()) {
-        Ok(Route::Ingest(endpoint)) => match take(endpoint, &request, &mut body, visit).await {
+        Ok(Route::Ingest(endpoint)) => match take(endpoint, &request, &mut body, peer, visit).await
+        {
             Ok(taken) => respond::taken(&taken, &request_id),
-            Err(fault) => refuse(fault, visit, &request_id).await,
+            Err(fault) => refuse(fault, peer, visit, &request_id).await,
         },
         Ok(Route::Health) => observe::health(),
         Ok(Route::Ready) => observe::ready(&door.health),
@@ -43,7 +48,7 @@ async fn answer(request: Request<Incoming>, visit: &Visit) -> Response<Full<Byte
             page.add_preflight(allowed, response.headers_mut());
             response
         }
-        Err(fault) => refuse(fault, visit, &request_id).await,
+        Err(fault) => refuse(fault, peer, visit, &request_id).await,
     };
     if request.version == Version::HTTP_2 && !body.is_end_stream() {
         tokio::spawn(linger::discard(body));
@@ -53,8 +58,13 @@ async fn answer(request: Request<Incoming>, visit: &Visit) -> Response<Full<Byte
     response
 }
 
-async fn refuse(fault: Fault, visit: &Visit, request_id: &RequestId) -> Response<Full<Bytes>> {
-    visit.door.refuse(Source::Http, visit.peer, &fault).await;
+async fn refuse(
+    fault: Fault,
+    peer: SocketAddr,
+    visit: &Visit,
+    request_id: &RequestId,
+) -> Response<Full<Bytes>> {
+    visit.door.refuse(Source::Http, peer, &fault).await;
     respond::refused(&fault, request_id)
 }
 

@@ -1,0 +1,99 @@
+//! What happens between accepting a connection and its protocol: the word of a proxy, the handshake of TLS.
+//! The connection counts against all bounds meanwhile.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+use super::{Door, Stream};
+use crate::fault::Fault;
+use crate::journal::Source;
+use crate::limits;
+use crate::wire::proxy::{self, Header};
+
+/// Readies a connection for its protocol, and finds who speaks on it. `None`: it was closed.
+pub(super) async fn enter(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    source: Source,
+    door: &Door,
+) -> Option<(Stream, SocketAddr)> {
+    let mut client = peer;
+    let entered = tokio::select! {
+        entered = async {
+            if door.entrance.proxy_protocol {
+                client = proxied(&mut stream, peer, door).await?;
+            }
+            encrypted(stream, door).await
+        } => entered,
+        () = door.drain.cancelled() => return None,
+    };
+    match entered {
+        Ok(stream) => Some((stream, client)),
+        Err(fault) => {
+            tracing::debug!(%peer, source = source.as_str(), %fault, "connection refused");
+            door.refuse(source, peer, &fault).await;
+            None
+        }
+    }
+}
+
+async fn encrypted(stream: TcpStream, door: &Door) -> Result<Stream, Fault> {
+    let Some(tls) = &door.entrance.tls else {
+        return Ok(Stream::Plain(stream));
+    };
+    let accepted = within(limits::TLS_HANDSHAKE_TIMEOUT, tls.accept(stream)).await?;
+    accepted.map(Stream::Tls).map_err(|error| {
+        // Says what was wrong with the client's hello or certificate, nothing of ours.
+        tracing::debug!(%error, "TLS handshake failed");
+        Fault::TlsHandshake
+    })
+}
+
+/// Reads the PROXY header, and not a byte of what stands behind it.
+async fn proxied(
+    stream: &mut TcpStream,
+    peer: SocketAddr,
+    door: &Door,
+) -> Result<SocketAddr, Fault> {
+    if !door.trusted_proxies.contains(peer.ip()) {
+        return Err(Fault::ProxyUntrusted);
+    }
+    within(limits::PROXY_HEADER_TIMEOUT, read_header(stream))
+        .await?
+        .map(|source| source.unwrap_or(peer))
+}
+
+async fn read_header(stream: &mut TcpStream) -> Result<Option<SocketAddr>, Fault> {
+    let mut buffer = vec![0; limits::PROXY_HEADER_BYTES];
+    let mut taken = 0;
+    loop {
+        let peeked = match stream.peek(&mut buffer[taken..]).await {
+            Ok(0) | Err(_) => return Err(Fault::Truncated),
+            Ok(peeked) => peeked,
+        };
+        // What is not yet a whole header belongs to it in any case.
+        let (end, source) = match proxy::header(&buffer[..taken + peeked], buffer.len()) {
+            Header::Incomplete => (taken + peeked, None),
+            Header::Complete { source, consumed } => (consumed, Some(source)),
+            Header::Malformed(fault) => return Err(fault.into()),
+        };
+        stream
+            .read_exact(&mut buffer[taken..end])
+            .await
+            .map_err(|_| Fault::Truncated)?;
+        taken = end;
+        if let Some(source) = source {
+            return Ok(source);
+        }
+    }
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Fault> {
+    tokio::time::timeout(limit, work)
+        .await
+        .map_err(|_| Fault::TimedOut(limit.as_secs()))
+}

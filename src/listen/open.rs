@@ -1,0 +1,143 @@
+//! Opens the listeners that the configuration asks for.
+
+use std::fmt::Write;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use super::tls::Tls;
+use super::{
+    Door, Entrance, Slot, Stream, accept, bind_tcp, bind_udp, http, syslog_tcp, syslog_udp, tcp,
+};
+use crate::control::config::{Config, Listener};
+use crate::control::tls::TlsReload;
+use crate::journal::Source;
+use crate::network::is_loopback;
+use crate::server::ServeError;
+
+/// A listener with its certificate, read.
+#[derive(Debug)]
+pub struct Secured {
+    listener: Listener,
+    tls: Option<Arc<Tls>>,
+}
+
+/// Reads the certificates of all listeners, before anything is bound.
+pub fn read_tls(config: &Config) -> Result<(Vec<Secured>, TlsReload), ServeError> {
+    let mut reload = TlsReload::default();
+    let mut listeners = Vec::new();
+    for listener in config.listeners() {
+        let alpn = match listener.door {
+            Source::Http => http::ALPN,
+            // RFC 5425 and the SDKs' frames have no name to agree on.
+            Source::Tcp | Source::SyslogTcp | Source::SyslogUdp => &[],
+        };
+        let tls = match &listener.tls {
+            None => None,
+            Some(files) => Some(reload.add(files, alpn).map_err(|fault| ServeError::Tls {
+                setting: listener.setting,
+                fault,
+            })?),
+        };
+        listeners.push(Secured { listener, tls });
+    }
+    Ok((listeners, reload))
+}
+
+/// Where the server listens.
+#[derive(Debug, Default)]
+pub struct Listening(Vec<(Source, SocketAddr)>);
+
+impl Listening {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (Source, SocketAddr)> {
+        self.0.iter().copied()
+    }
+
+    /// The addresses of one kind, `off` where there is none.
+    pub fn of(&self, door: Source) -> String {
+        let mut text = String::new();
+        for (_, address) in self.0.iter().filter(|(of, _)| *of == door) {
+            let comma = if text.is_empty() { "" } else { ", " };
+            // Writing to a String does not fail.
+            let _ = write!(text, "{comma}{address}");
+        }
+        if text.is_empty() {
+            return "off".to_owned();
+        }
+        text
+    }
+}
+
+/// Binds the listeners, and starts to serve them.
+pub fn open(listeners: Vec<Secured>, door: &Door) -> Result<Listening, ServeError> {
+    let mut listening = Listening::default();
+    for Secured { listener, tls } in listeners {
+        let bound = open_one(&listener, tls, door.clone()).map_err(|error| ServeError::Listen {
+            what: listener.setting,
+            address: listener.address,
+            error,
+        })?;
+        warn_in_the_clear(&listener, bound);
+        listening.0.push((listener.door, bound));
+    }
+    Ok(listening)
+}
+
+fn open_one(listener: &Listener, tls: Option<Arc<Tls>>, mut door: Door) -> io::Result<SocketAddr> {
+    door.entrance = Arc::new(Entrance {
+        tls,
+        connections: listener
+            .max_connections
+            .map(|n| Arc::new(Semaphore::new(n))),
+        proxy_protocol: listener.proxy_protocol,
+        bound: listener.bound.clone(),
+    });
+    match listener.door {
+        Source::Tcp => open_tcp(listener, door, tcp::serve),
+        Source::Http => open_tcp(listener, door, http::serve),
+        Source::SyslogTcp => open_tcp(listener, door, syslog_tcp::serve),
+        Source::SyslogUdp => {
+            let socket = bind_udp(listener.address)?;
+            let bound = socket.local_addr()?;
+            door.tasks.clone().spawn(syslog_udp::serve(socket, door));
+            Ok(bound)
+        }
+    }
+}
+
+fn open_tcp<F>(
+    listener: &Listener,
+    door: Door,
+    serve: impl Fn(Stream, SocketAddr, Slot, Door) -> F + Clone + Send + Sync + 'static,
+) -> io::Result<SocketAddr>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let socket = bind_tcp(listener.address)?;
+    let bound = socket.local_addr()?;
+    let tasks = door.tasks.clone();
+    tasks.spawn(accept(socket, door, listener.door, serve));
+    Ok(bound)
+}
+
+/// Keys and data that cross a network in the clear can be read on their way.
+fn warn_in_the_clear(listener: &Listener, bound: SocketAddr) {
+    if listener.tls.is_some() || is_loopback(bound.ip()) {
+        return;
+    }
+    let advice = match listener.door {
+        Source::Tcp => "set tls_cert and tls_key in [[listen.tcp]]",
+        Source::Http => "set tls_cert and tls_key in [[listen.http]]",
+        Source::SyslogTcp => "set tls_cert and tls_key in [[listen.syslog_tcp]]",
+        Source::SyslogUdp => "syslog over UDP has no TLS: prefer [[listen.syslog_tcp]] with it",
+    };
+    tracing::warn!(
+        address = %bound,
+        setting = listener.setting,
+        "listening without TLS on an address that others may reach: keys can be read on their way; {advice}"
+    );
+}
