@@ -195,6 +195,7 @@ async fn serve(
         trusted_proxies: config.trusted_proxies.clone(),
         forwarders: config.forwarders.clone(),
         entrance: Arc::default(),
+        cors_origins: Arc::new(config.cors_origins.clone()),
     };
     let service = Arc::new(Service::from_environment());
     let listening = open::open(listeners, &mut inherited, &door)?;
