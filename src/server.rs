@@ -23,12 +23,14 @@ use crate::control::key_file::KeyFileError;
 use crate::control::key_permissions::LoosePermissions;
 use crate::control::key_reload::KeyReload;
 use crate::control::running::{self, Listener, Running};
+use crate::control::service::Service;
 use crate::control::tls::{TlsFault, TlsReload};
 use crate::health::Health;
 use crate::ingest::Ingest;
 use crate::journal::recovery::OpenError;
 use crate::journal::storage::Disk;
 use crate::journal::{Journal, Limit, Options, Source};
+use crate::listen::inherited::{InheritError, Inherited};
 use crate::listen::observe::Observed;
 use crate::listen::open::{self, Listening, Secured};
 use crate::listen::syslog_udp::drops::KernelDrops;
@@ -67,6 +69,9 @@ pub enum ServeError {
     /// The journal cannot be opened.
     #[error(transparent)]
     Journal(#[from] OpenError),
+    /// A socket was passed that cannot be used.
+    #[error(transparent)]
+    Inherited(#[from] InheritError),
     /// A certificate or its key cannot be used.
     #[error("TLS ({setting}): {fault}")]
     Tls {
@@ -103,6 +108,7 @@ pub enum ServeError {
 
 /// Serves until a signal or a failed journal ends it, and drains.
 pub fn run(config: &Config) -> Result<(), ServeError> {
+    let inherited = Inherited::from_environment()?;
     let recorder = meters::install().map_err(|error| ServeError::Start(io::Error::other(error)))?;
     let _lock = lock_data_directory(&config.data_dir)?;
     first_start::create_keys(config)?;
@@ -139,7 +145,7 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
         .build()
         .map_err(ServeError::Start)?;
     let served = runtime.block_on(serve(
-        config, &journal, &mut keys, listeners, &mut tls, recorder,
+        config, &journal, &mut keys, listeners, inherited, &mut tls, recorder,
     ));
     keys.stop();
     tls.stop();
@@ -167,6 +173,7 @@ async fn serve(
     journal: &Journal,
     keys: &mut KeyReload,
     listeners: Vec<Secured>,
+    mut inherited: Inherited,
     tls: &mut TlsReload,
     recorder: PrometheusHandle,
 ) -> Result<(), ServeError> {
@@ -194,11 +201,14 @@ async fn serve(
         trusted_proxies: config.trusted_proxies.clone(),
         forwarders: config.forwarders.clone(),
         entrance: Arc::default(),
+        cors_origins: Arc::new(config.cors_origins.clone()),
     };
+    let service = Arc::new(Service::from_environment());
     let udp_sockets = config.worker_threads.min(limits::UDP_SOCKETS_MAX);
-    let listening = open::open(listeners, udp_sockets, &door)?;
+    let listening = open::open(listeners, &mut inherited, udp_sockets, &door)?;
     let udp_drops = listening.udp_drops();
-    let watching = bind_observe(config)?;
+    let watching = bind_observe(config, &mut inherited)?;
+    inherited.all_taken()?;
     let metrics = watching
         .as_ref()
         .map_or("off", |(_, bound)| bound)
@@ -244,18 +254,33 @@ async fn serve(
         "tell is ready"
     );
 
+    service.ready();
+    tokio::spawn(Arc::clone(&service).follow(
+        journal.clone(),
+        Arc::clone(&door.health),
+        door.drain.clone(),
+    ));
+
     let mut failure = journal.failure();
     let failed = loop {
         tokio::select! {
             _ = terminate.recv() => break None,
             _ = interrupt.recv() => break None,
             _ = hangup.recv() => {
-                keys.reload_now();
+                service.reloading();
                 tls.reload_now();
+                let reloaded = keys.reload_now();
+                let service = Arc::clone(&service);
+                tokio::spawn(async move {
+                    // Done or given up: the manager waits for the word either way.
+                    let _ = reloaded.await;
+                    service.ready();
+                });
             }
             Ok(()) = failure.changed() => break failure.borrow().clone(),
         }
     };
+    service.stopping();
     tracing::info!("draining; a second signal exits at once");
     tokio::spawn(exit_at_second_signal(terminate, interrupt));
     door.drain.cancel();
@@ -290,7 +315,10 @@ fn bound_listeners(listening: &Listening, metrics: &str) -> Vec<Listener> {
 }
 
 /// Binds the listener for metrics and health.
-fn bind_observe(config: &Config) -> Result<Option<(TcpListener, String)>, ServeError> {
+fn bind_observe(
+    config: &Config,
+    inherited: &mut Inherited,
+) -> Result<Option<(TcpListener, String)>, ServeError> {
     let Some(address) = config.metrics else {
         return Ok(None);
     };
@@ -299,7 +327,7 @@ fn bind_observe(config: &Config) -> Result<Option<(TcpListener, String)>, ServeE
         address,
         error,
     };
-    let listener = listen::bind_tcp(address).map_err(fail)?;
+    let listener = inherited.tcp("metrics", address).map_err(fail)?;
     let bound = listener.local_addr().map_err(fail)?.to_string();
     Ok(Some((listener, bound)))
 }

@@ -3,17 +3,15 @@
 use std::fmt::Write;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use super::inherited::Inherited;
 use super::syslog_udp::drops::KernelDrops;
 use super::tls::Tls;
-use super::{
-    Bound, Door, Entrance, Slot, Stream, accept, bind_tcp, bind_udp, http, syslog_tcp, syslog_udp,
-    tcp,
-};
+use super::{Bound, Door, Entrance, Slot, Stream, accept, http, syslog_tcp, syslog_udp, tcp};
 use crate::auth::KeyId;
 use crate::control::config::{Config, Listener};
 use crate::control::tls::TlsReload;
@@ -85,9 +83,11 @@ impl Listening {
     }
 }
 
-/// Binds the listeners, those for UDP with so many sockets each, and starts to serve them.
+/// Binds the listeners that no socket was passed for, those for UDP with so many sockets each, and starts to
+/// serve them.
 pub fn open(
     listeners: Vec<Secured>,
+    inherited: &mut Inherited,
     udp_sockets: usize,
     door: &Door,
 ) -> Result<Listening, ServeError> {
@@ -96,10 +96,12 @@ pub fn open(
     for Secured { listener, tls } in listeners {
         let door = enter_by(&listener, tls, door.clone());
         let bound = match listener.door {
-            Source::Tcp => open_tcp(&listener, door, tcp::serve),
-            Source::Http => open_tcp(&listener, door, http::serve),
-            Source::SyslogTcp => open_tcp(&listener, door, syslog_tcp::serve),
-            Source::SyslogUdp => open_udp(&listener, udp_sockets, &door, &mut udp_drops),
+            Source::Tcp => open_tcp(&listener, inherited, door, tcp::serve),
+            Source::Http => open_tcp(&listener, inherited, door, http::serve),
+            Source::SyslogTcp => open_tcp(&listener, inherited, door, syslog_tcp::serve),
+            Source::SyslogUdp => inherited
+                .udp(listener.door.as_str(), listener.address, udp_sockets)
+                .and_then(|sockets| open_udp(sockets, &door, &mut udp_drops)),
         };
         let bound = bound.map_err(|error| ServeError::Listen {
             what: listener.setting,
@@ -135,13 +137,14 @@ fn enter_by(listener: &Listener, tls: Option<Arc<Tls>>, mut door: Door) -> Door 
 
 fn open_tcp<F>(
     listener: &Listener,
+    inherited: &mut Inherited,
     door: Door,
     serve: impl Fn(Stream, SocketAddr, Slot, Door) -> F + Clone + Send + Sync + 'static,
 ) -> io::Result<SocketAddr>
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let socket = bind_tcp(listener.address)?;
+    let socket = inherited.tcp(listener.door.as_str(), listener.address)?;
     let bound = socket.local_addr()?;
     let tasks = door.tasks.clone();
     tasks.spawn(accept(socket, door, listener.door, serve));
@@ -149,12 +152,10 @@ where
 }
 
 fn open_udp(
-    listener: &Listener,
-    sockets: usize,
+    (sockets, bound): (Vec<UdpSocket>, SocketAddr),
     door: &Door,
     drops: &mut KernelDrops,
 ) -> io::Result<SocketAddr> {
-    let (sockets, bound) = bind_udp(listener.address, sockets)?;
     let meters = DatagramMeters::new(bound);
     drops.watch(&sockets, meters.clone())?;
     for socket in sockets {

@@ -43,7 +43,8 @@ struct Messages {
     ingest: Arc<Ingest>,
     framer: Framer,
     peer: SocketAddr,
-    /// The key of the last message that brought one; before that, the listener, where it is bound.
+    /// The listener, where it is bound to a workspace; else the key of the first message that brought one,
+    /// which authenticates the connection. A later message with another key stands for itself.
     credential: Option<Credential>,
 }
 
@@ -117,7 +118,7 @@ impl Messages {
                     consumed,
                 } => match gathered.add(message, truncated, self.peer, &keyring, self.credential) {
                     Ok(credential) => {
-                        self.credential = Some(credential);
+                        self.credential.get_or_insert(credential);
                         at += consumed;
                     }
                     Err(fault) => return (at, Some(fault)),

@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 
 use crate::frames::event_frame;
-use crate::harness::{KEY, SOON, Server, Setup, wait_for, wait_for_close};
+use crate::harness::{KEY, SOON, Setup, wait_for, wait_for_close};
 
 /// Connects from an address of this machine.
 fn connect_from(from: Ipv4Addr, to: SocketAddr) -> TcpStream {

@@ -35,6 +35,7 @@ pub struct Setup {
     keys: Option<String>,
     args: Vec<String>,
     open_files: Option<u32>,
+    environment: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -44,6 +45,7 @@ impl Setup {
             keys: Some(format!("# test keys\n{KEY}:1:one\n{KEY_2}:2:two\n")),
             args: Vec::new(),
             open_files: None,
+            environment: Vec::new(),
         }
     }
 
@@ -65,6 +67,12 @@ impl Setup {
         self
     }
 
+    /// A variable in its environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Starts the server and waits until it is ready.
     pub fn start(self) -> Server {
         let directory = tempfile::tempdir().expect("a temporary directory");
@@ -77,6 +85,7 @@ impl Setup {
             directory,
             args: self.args,
             open_files: self.open_files,
+            environment: self.environment,
             running: None,
             logs: String::new(),
         };
@@ -90,6 +99,7 @@ pub struct Server {
     directory: TempDir,
     args: Vec<String>,
     open_files: Option<u32>,
+    environment: Vec<(String, String)>,
     running: Option<Running>,
     /// What earlier runs logged.
     logs: String,
@@ -138,6 +148,7 @@ impl Server {
             .args(["serve", "--log-format", "json", "--log-level", "debug"])
             .args(listen)
             .args(&self.args)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -180,7 +191,9 @@ impl Server {
         });
         let address = |name: &str| match ready[name].as_str() {
             Some("off") | None => ([127, 0, 0, 1], 0).into(),
-            Some(address) => address.parse().expect("an address in the ready line"),
+            Some(all) => (all.split(", ").next())
+                .and_then(|first| first.parse().ok())
+                .expect("an address in the ready line"),
         };
         running.addresses = Addresses {
             tcp: address("tcp"),
@@ -194,7 +207,16 @@ impl Server {
 
     /// The `tell` binary, with this server's directory as its working directory.
     pub fn command(&self) -> Command {
-        tell_in(self.directory.path())
+        match self.open_files {
+            None => tell_in(self.directory.path()),
+            Some(most) => {
+                let mut limited =
+                    in_directory(&program("prlimit", "util-linux"), self.directory.path());
+                limited.arg(format!("--nofile={most}:{most}"));
+                limited.arg(env!("CARGO_BIN_EXE_tell"));
+                limited
+            }
+        }
     }
 
     /// Runs another command of `tell` to its end.
@@ -357,7 +379,12 @@ impl Server {
 
 /// The `tell` binary, with a working directory and no settings around.
 pub fn tell_in(directory: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tell"));
+    in_directory(Path::new(env!("CARGO_BIN_EXE_tell")), directory)
+}
+
+/// A program that works in this directory and finds no settings around.
+fn in_directory(program: &Path, directory: &Path) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(directory).stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("TELL_") {
