@@ -75,7 +75,9 @@ pub enum Fault {
     #[error("the content type is not supported: expected {0}")]
     MediaType(&'static str),
     /// The content encoding.
-    #[error("the content encoding is not supported: expected gzip or none")]
+    #[error(
+        "the content encoding is not supported: expected none, or one of gzip, deflate, br and zstd"
+    )]
     ContentEncoding,
     /// The body does not decompress.
     #[error("the body is no valid {0}")]

@@ -50,8 +50,63 @@ pub const BODY_PAUSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// request.
 pub const HTTP_BUFFER_BYTES: usize = 64 << 10;
 
+/// Requests that one HTTP/2 connection may have open at once: what RFC 9113 calls the least that lets a client
+/// work in parallel.
+pub const HTTP2_STREAMS: u32 = 100;
+
+/// Bytes of one body that an HTTP/2 client may send before they are read: at 20 ms of round trip this allows
+/// 12 MB/s, more than one uploader in a hundred needs.
+pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 256 << 10;
+
+/// The same of all bodies of a connection together: what a connection can make the server hold unread.
+pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+
+const _: () = assert!(
+    HTTP2_STREAM_WINDOW_BYTES <= HTTP2_CONNECTION_WINDOW_BYTES,
+    "one body alone must be able to use its window"
+);
+
+/// How often an HTTP/2 peer is asked whether it is there, and how long it may take to say so: one that went
+/// away without a word is noticed within the time that HTTP/1 allows.
+pub const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
+
+/// See [`HTTP2_PING_INTERVAL`].
+pub const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+const _: () = assert!(
+    HTTP2_PING_INTERVAL.as_secs() + HTTP2_PING_TIMEOUT.as_secs() <= HEADER_TIMEOUT.as_secs(),
+    "no version of HTTP may hold a connection longer than the other"
+);
+
+/// After a refusal that leaves a body unread, how much of it is thrown away so that the client sees the
+/// answer: the default of `max_body_size`, once and a half.
+pub const LINGER_BYTES: usize = 15 << 20;
+
+/// How much at a time.
+pub const LINGER_READ_BYTES: usize = 16 << 10;
+
+/// And for how long: the client needs a round trip, and to look up from its sending.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The longest id of a request that a client may choose: twice a UUID and a trace id together.
+pub const REQUEST_ID_BYTES: usize = 128;
+
+/// How long browsers may remember what they were told before they sent, seconds: a day, of which Chromium
+/// takes two hours.
+pub const PREFLIGHT_SECS: u32 = 86_400;
+
 /// The first allocation for a body that comes in pieces: an announced length is not trusted with more.
 pub const BODY_FIRST_BYTES: usize = 64 << 10;
+
+/// A body up to this is checked on the worker thread that read it, in a few milliseconds; for a larger one the
+/// thread hands its other connections over first.
+pub const HEAVY_BODY_BYTES: usize = 1 << 20;
+
+/// The same of a compressed body: gzip at its usual ratio of 10 and more makes a few hundred KiB of this.
+pub const HEAVY_COMPRESSED_BYTES: usize = 32 << 10;
+
+/// The largest window of a zstd body, as a power of two: the 8 MiB that RFC 9659 asks content codings to keep to.
+pub const ZSTD_WINDOW_LOG: u32 = 23;
 
 /// How long an HTTP request waits for room in the journal's queue before it is answered with 503. At disk
 /// speed the whole queue is committed within a tenth of this.
@@ -151,6 +206,9 @@ const _: () = assert!(
     EXTENT_WAIT.as_millis() * 2 < STATUS_TIMEOUT.as_millis(),
     "a server whose disk stalls still answers in time"
 );
+
+/// How often it is looked whether the service manager is to be told another status.
+pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often gathered histogram samples are folded into their buckets.
 pub const METRICS_UPKEEP: Duration = Duration::from_secs(5);

@@ -2,6 +2,7 @@
 //! and the word that the server drains.
 
 pub mod http;
+pub mod inherited;
 pub mod observe;
 pub mod open;
 pub mod syslog_tcp;
@@ -27,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Failures;
-use crate::control::config::BoundWorkspace;
+use crate::control::config::{BoundWorkspace, CorsOrigins};
 use crate::fault::Fault;
 use crate::health::Health;
 use crate::ingest::Ingest;
@@ -58,6 +59,8 @@ pub struct Door {
     pub max_frame_bytes: u32,
     /// The largest HTTP body, before and after decompression, bytes.
     pub max_body_bytes: usize,
+    /// The pages that may send over HTTP.
+    pub cors_origins: Arc<CorsOrigins>,
     /// Whose `X-Forwarded-For` and PROXY headers are believed.
     pub trusted_proxies: Networks,
     /// Whose batches may name the address that they came from.

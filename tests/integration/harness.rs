@@ -34,6 +34,7 @@ pub const SOON: Duration = Duration::from_secs(20);
 pub struct Setup {
     keys: Option<String>,
     args: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -42,6 +43,7 @@ impl Setup {
         Self {
             keys: Some(format!("# test keys\n{KEY}:1:one\n{KEY_2}:2:two\n")),
             args: Vec::new(),
+            environment: Vec::new(),
         }
     }
 
@@ -57,6 +59,12 @@ impl Setup {
         self
     }
 
+    /// A variable in its environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Starts the server and waits until it is ready.
     pub fn start(self) -> Server {
         let directory = tempfile::tempdir().expect("a temporary directory");
@@ -68,6 +76,7 @@ impl Setup {
         let mut server = Server {
             directory,
             args: self.args,
+            environment: self.environment,
             running: None,
             logs: String::new(),
         };
@@ -80,6 +89,7 @@ impl Setup {
 pub struct Server {
     directory: TempDir,
     args: Vec<String>,
+    environment: Vec<(String, String)>,
     running: Option<Running>,
     /// What earlier runs logged.
     logs: String,
@@ -128,6 +138,7 @@ impl Server {
             .args(["serve", "--log-format", "json", "--log-level", "debug"])
             .args(listen)
             .args(&self.args)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

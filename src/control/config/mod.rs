@@ -53,6 +53,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// The pages that browsers let send over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CorsOrigins {
+    /// All.
+    Any,
+    /// None.
+    Off,
+    /// Those of these origins, each as browsers write it: `https://shop.example`, `http://localhost:3000`.
+    These(Vec<String>),
+}
+
 /// How large the journal may grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JournalLimit {
@@ -87,6 +98,8 @@ pub struct Config {
     pub trusted_proxies: Networks,
     /// Whose batches may name the address that they came from.
     pub forwarders: Networks,
+    /// Origins whose pages may send over HTTP.
+    pub cors_origins: CorsOrigins,
     /// Whether a key file that others may read or write is refused.
     pub strict_permissions: bool,
     /// How log lines are written.
@@ -311,6 +324,7 @@ impl Raw {
         let trusted_proxies = self.take(&settings::TRUSTED_PROXIES);
         let forwarders = self.take(&settings::FORWARDERS);
         let metrics = self.take(&settings::METRICS);
+        let cors_origins = self.take(&settings::CORS_ORIGINS);
         let strict_permissions = self.take(&settings::STRICT_PERMISSIONS);
         let log_format = self.take(&settings::LOG_FORMAT);
         let log_level = self.take(&settings::LOG_LEVEL);
@@ -390,6 +404,7 @@ impl Raw {
             allow_network_access: allow_network_access?,
             trusted_proxies: trusted_proxies?,
             forwarders: forwarders?,
+            cors_origins: cors_origins?,
             strict_permissions: strict_permissions?,
             log_format: log_format?,
             log_level: log_level?,
