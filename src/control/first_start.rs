@@ -8,6 +8,7 @@ use super::config::Config;
 use super::key_edit::{self, EditError};
 use crate::auth::StreamingKey;
 use crate::cli::apikeys::curl_line;
+use crate::journal::Source;
 
 /// Why there is no key file to start with.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +57,13 @@ fn welcome(out: &mut impl Write, config: &Config, key: &StreamingKey) -> io::Res
         config.keys.display(),
         key.reveal()
     )?;
-    if let Some(address) = config.http.filter(|address| address.port() != 0) {
+    // Over TLS a client has to know the certificate's name and authority: no one line does for all.
+    let plain_http = config
+        .listeners()
+        .filter(|listener| listener.door == Source::Http)
+        .find(|listener| listener.tls.is_none() && !listener.proxy_protocol)
+        .map(|listener| listener.address);
+    if let Some(address) = plain_http.filter(|address| address.port() != 0) {
         let host = SocketAddr::new(
             match address.ip() {
                 ip if ip.is_unspecified() && ip.is_ipv4() => Ipv4Addr::LOCALHOST.into(),

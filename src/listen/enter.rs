@@ -23,6 +23,8 @@ pub(super) async fn enter(
 ) -> Option<(Stream, SocketAddr)> {
     let mut client = peer;
     let entered = tokio::select! {
+        // A connection in the clear is in at once: a drain still takes what it brought.
+        biased;
         entered = async {
             if door.entrance.proxy_protocol {
                 client = proxied(&mut stream, peer, door).await?;

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::{Ipv6Addr, TcpStream};
+use std::time::{Duration, Instant};
 
 use crate::frames::{Field, event_batch, event_frame, frame, table};
 use crate::harness::{KEY, Server, Setup, key_bytes, wait_for, wait_for_close};
@@ -169,4 +170,23 @@ fn a_proxy_header_of_a_stranger_is_not_even_read() {
     let series = "tell_refused_total{source=\"tcp\",reason=\"proxy_untrusted\"}";
     assert_eq!(server.metric(series), 1.0);
     assert!(server.export(1, "events").is_empty());
+}
+
+#[test]
+fn a_proxy_that_says_nothing_is_closed_in_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = with_file(dir.path(), LISTENERS)
+        .args(["--trusted-proxies", "127.0.0.1"])
+        .start();
+    let started = Instant::now();
+    let mut stream = TcpStream::connect(of_file(&server, "tcp")[0]).unwrap();
+    stream.write_all(b"PROXY TCP4 203.0.113.9 ").unwrap();
+    wait_for_close(&mut stream);
+    let held = started.elapsed();
+    assert!(
+        held > Duration::from_secs(4) && held < Duration::from_secs(15),
+        "{held:?}"
+    );
+    let series = "tell_refused_total{source=\"tcp\",reason=\"timeout\"}";
+    assert_eq!(server.metric(series), 1.0);
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -178,6 +179,31 @@ fn a_renewed_certificate_is_served_without_a_restart() {
         });
     }
     assert_eq!(post(&mut open).status, 202, "an open connection goes on");
+}
+
+#[test]
+fn a_symlink_that_turns_to_a_new_pair_is_followed() {
+    // As Kubernetes does with a secret: the files lead through one directory that is swapped whole.
+    let authority = Authority::new();
+    for version in ["..1", "..2"] {
+        fs::create_dir(authority.path(version)).unwrap();
+        authority.issue(&format!("{version}/tls"));
+    }
+    let turn = |version: &str| {
+        symlink(version, authority.path("..new")).unwrap();
+        fs::rename(authority.path("..new"), authority.path("..data")).unwrap();
+    };
+    turn("..1");
+    for end in ["pem", "key"] {
+        let through = format!("..data/tls.{end}");
+        symlink(through, authority.path(&format!("server.{end}"))).unwrap();
+    }
+    let (_server, address) = server(&authority, "http", "");
+    let before = shown(&authority, address);
+    turn("..2");
+    wait_for("the new certificate", || {
+        (shown(&authority, address) != before).then_some(())
+    });
 }
 
 #[test]
