@@ -3,6 +3,7 @@
 
 mod apikeys;
 mod apikeys_parallel;
+mod audit;
 mod backpressure;
 mod config;
 mod durability;
