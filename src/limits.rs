@@ -50,8 +50,63 @@ pub const BODY_PAUSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// request.
 pub const HTTP_BUFFER_BYTES: usize = 64 << 10;
 
+/// Requests that one HTTP/2 connection may have open at once: what RFC 9113 calls the least that lets a client
+/// work in parallel.
+pub const HTTP2_STREAMS: u32 = 100;
+
+/// Bytes of one body that an HTTP/2 client may send before they are read: at 20 ms of round trip this allows
+/// 12 MB/s, more than one uploader in a hundred needs.
+pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 256 << 10;
+
+/// The same of all bodies of a connection together: what a connection can make the server hold unread.
+pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+
+const _: () = assert!(
+    HTTP2_STREAM_WINDOW_BYTES <= HTTP2_CONNECTION_WINDOW_BYTES,
+    "one body alone must be able to use its window"
+);
+
+/// How often an HTTP/2 peer is asked whether it is there, and how long it may take to say so: one that went
+/// away without a word is noticed within the time that HTTP/1 allows.
+pub const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
+
+/// See [`HTTP2_PING_INTERVAL`].
+pub const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+const _: () = assert!(
+    HTTP2_PING_INTERVAL.as_secs() + HTTP2_PING_TIMEOUT.as_secs() <= HEADER_TIMEOUT.as_secs(),
+    "no version of HTTP may hold a connection longer than the other"
+);
+
+/// After a refusal that leaves a body unread, how much of it is thrown away so that the client sees the
+/// answer: the default of `max_body_size`, once and a half.
+pub const LINGER_BYTES: usize = 15 << 20;
+
+/// How much at a time.
+pub const LINGER_READ_BYTES: usize = 16 << 10;
+
+/// And for how long: the client needs a round trip, and to look up from its sending.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The longest id of a request that a client may choose: twice a UUID and a trace id together.
+pub const REQUEST_ID_BYTES: usize = 128;
+
+/// How long browsers may remember what they were told before they sent, seconds: a day, of which Chromium
+/// takes two hours.
+pub const PREFLIGHT_SECS: u32 = 86_400;
+
 /// The first allocation for a body that comes in pieces: an announced length is not trusted with more.
 pub const BODY_FIRST_BYTES: usize = 64 << 10;
+
+/// A body up to this is checked on the worker thread that read it, in a few milliseconds; for a larger one the
+/// thread hands its other connections over first.
+pub const HEAVY_BODY_BYTES: usize = 1 << 20;
+
+/// The same of a compressed body: gzip at its usual ratio of 10 and more makes a few hundred KiB of this.
+pub const HEAVY_COMPRESSED_BYTES: usize = 32 << 10;
+
+/// The largest window of a zstd body, as a power of two: the 8 MiB that RFC 9659 asks content codings to keep to.
+pub const ZSTD_WINDOW_LOG: u32 = 23;
 
 /// How long an HTTP request waits for room in the journal's queue before it is answered with 503. At disk
 /// speed the whole queue is committed within a tenth of this.
@@ -66,8 +121,32 @@ pub const DATAGRAM_BYTES: usize = 65_535;
 /// The largest syslog message; what is longer is cut and marked. RFC 5425 asks for 8 KiB at least.
 pub const SYSLOG_MESSAGE_BYTES: usize = 64 << 10;
 
-/// Datagrams taken from a UDP socket before other tasks of the thread get their turn.
+/// Room for one datagram. A distance of 64 KiB would put the starts of all slots into the same sets of the
+/// caches.
+pub const DATAGRAM_SLOT_BYTES: usize = (64 << 10) + 704;
+
+const _: () = assert!(DATAGRAM_SLOT_BYTES >= DATAGRAM_BYTES);
+
+/// Datagrams received with one system call. With 32 the call costs little beside the datagrams, and the
+/// slots of a socket take 2 MiB, of which only what datagrams fill is ever touched.
+pub const DATAGRAMS_PER_CALL: usize = 32;
+
+/// Datagrams of one turn: what they carry is appended to the journal together.
 pub const DATAGRAMS_PER_TURN: usize = 256;
+
+/// How long a thread waits for a datagram before it looks whether the server drains.
+pub const UDP_WAIT: Duration = Duration::from_millis(250);
+
+/// A socket that was emptied is left alone this long, so that what a busy sender sends comes in batches
+/// instead of waking the server for each datagram. A buffer of 208 KiB, which the kernel grants without
+/// being asked (net.core.rmem_default), holds what 200,000 small datagrams a second bring in twice the time.
+pub const UDP_GATHER: Duration = Duration::from_millis(1);
+
+/// Sockets of one UDP listener at most: the kernel spreads senders over them, one a thread is enough.
+pub const UDP_SOCKETS_MAX: usize = 16;
+
+/// How often the kernel's counts of dropped datagrams are read between scrapes.
+pub const UDP_DROPS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What UDP sockets ask the kernel to buffer: at 200,000 datagrams of 200 bytes a second (768 bytes each in
 /// the kernel's accounting) this rides out 50 ms in which the server is not scheduled.

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::fmt::{Display, Write};
+use std::net::SocketAddr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -30,6 +31,8 @@ const FRAMES: &str = "tell_frames_total";
 const EVENTS: &str = "tell_events_total";
 const BYTES: &str = "tell_payload_bytes_total";
 const REFUSED: &str = "tell_refused_total";
+const UDP_RECEIVED: &str = "tell_udp_received_total";
+const UDP_DROPPED: &str = "tell_udp_dropped_total";
 const COMMIT_SECONDS: &str = "tell_commit_duration_seconds";
 const COMMIT_BYTES: &str = "tell_commit_size_bytes";
 const JOURNAL_BYTES: &str = "tell_journal_size_bytes";
@@ -89,6 +92,15 @@ fn describe() {
     describe_counter!(
         REFUSED,
         "Frames, requests, messages and connections that were refused, by door and reason."
+    );
+    describe_counter!(
+        UDP_RECEIVED,
+        "Datagrams taken from the sockets of a UDP listener."
+    );
+    describe_counter!(
+        UDP_DROPPED,
+        "Datagrams that were not kept, by listener: by the kernel before they were received, because the \
+         receive buffer was full, or by the server, for a reason that tell_refused_total has."
     );
     describe_histogram!(
         COMMIT_SECONDS,
@@ -284,6 +296,41 @@ impl DoorMeters {
 /// Tells the recorder what was counted at the doors.
 pub fn doors_now() {
     METERS.doors.iter().for_each(DoorMeters::show);
+}
+
+/// What is counted for one UDP listener. Received and dropped by the kernel together are what was sent to it.
+#[derive(Clone, Debug)]
+pub struct DatagramMeters {
+    received: Counter,
+    by_server: Counter,
+    by_kernel: Counter,
+}
+
+impl DatagramMeters {
+    /// For the listener at this address.
+    pub fn new(listener: SocketAddr) -> Self {
+        let listener = listener.to_string();
+        let dropped =
+            |by: &'static str| counter!(UDP_DROPPED, "listener" => listener.clone(), "by" => by);
+        Self {
+            received: counter!(UDP_RECEIVED, "listener" => listener.clone()),
+            by_server: dropped("server"),
+            by_kernel: dropped("kernel"),
+        }
+    }
+
+    /// Datagrams were taken from a socket, and so many of them not kept.
+    pub fn received(&self, datagrams: u64, dropped: u64) {
+        self.received.increment(datagrams);
+        if dropped > 0 {
+            self.by_server.increment(dropped);
+        }
+    }
+
+    /// The kernel dropped so many since the sockets were opened.
+    pub fn dropped_by_kernel(&self, datagrams: u64) {
+        self.by_kernel.absolute(datagrams);
+    }
 }
 
 /// A commit ended well.

@@ -39,6 +39,8 @@ pub struct KeyReload {
     keys: Arc<Keys>,
     health: Arc<FileHealth>,
     strict_permissions: bool,
+    /// The state of the file that was read.
+    loaded: Option<Fingerprint>,
     thread: Option<(Sender<Signal>, JoinHandle<()>)>,
 }
 
@@ -64,6 +66,8 @@ struct Whereabouts {
 impl KeyReload {
     /// Reads the key file; whatever is wrong with it keeps the server from starting.
     pub fn start(files: &Files, strict_permissions: bool) -> Result<Self, ServeError> {
+        // Before the read: a change during it is then seen as one.
+        let loaded = Fingerprint::of(&files.keys);
         let file = KeyFile::read(&files.keys)?;
         if let Err(loose) = key_permissions::check(&files.keys) {
             if strict_permissions {
@@ -81,6 +85,7 @@ impl KeyReload {
             strict_permissions,
             files: files.clone(),
             keys: Arc::new(Keys::new(keyring(file, None))),
+            loaded,
             thread: None,
         })
     }
@@ -102,7 +107,7 @@ impl KeyReload {
             watcher: watcher(&self.files.keys, signals.clone()),
             files: self.files.clone(),
             keys: self.keys(),
-            loaded: Fingerprint::of(&self.files.keys),
+            loaded: self.loaded,
             directories: Vec::new(),
             whereabouts: None,
             last_error: None,

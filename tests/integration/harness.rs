@@ -181,7 +181,9 @@ impl Server {
         });
         let address = |name: &str| match ready[name].as_str() {
             Some("off") | None => ([127, 0, 0, 1], 0).into(),
-            Some(address) => address.parse().expect("an address in the ready line"),
+            Some(all) => (all.split(", ").next())
+                .and_then(|first| first.parse().ok())
+                .expect("an address in the ready line"),
         };
         running.addresses = Addresses {
             tcp: address("tcp"),
@@ -331,6 +333,17 @@ impl Server {
     pub fn metric(&self, series: &str) -> f64 {
         let value = |line: &str| line.strip_prefix(series)?.trim().parse().ok();
         self.metrics().lines().find_map(value).unwrap_or(0.0)
+    }
+
+    /// The sum over the series of a metric that have all these labels, as `name="value"`.
+    pub fn metric_sum(&self, name: &str, labels: &[&str]) -> u64 {
+        self.metrics()
+            .lines()
+            .filter_map(|line| line.strip_prefix(name))
+            .filter(|rest| rest.starts_with(['{', ' ']))
+            .filter(|rest| labels.iter().all(|label| rest.contains(label)))
+            .filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum::<f64>() as u64
     }
 
     /// Posts JSON lines with [`KEY`] and expects them to be accepted.

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{BufReader, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use flate2::Compression;
-use flate2::write::GzEncoder;
+use flate2::write::{GzEncoder, ZlibEncoder};
 use serde_json::{Value, json};
 
-use crate::harness::{KEY, KEY_2, SOON, Server, next_response, request};
+use crate::harness::{KEY, KEY_2, SOON, Server, Setup, next_response, request};
 use crate::rows::{Since, column, key_id, row};
 
 const UUID: &str = "01234567-89ab-cdef-0123-456789abcdef";
@@ -18,6 +20,16 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
+}
+
+pub fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+pub fn base64(text: &str) -> Vec<u8> {
+    data_encoding::BASE64.decode(text.as_bytes()).unwrap()
 }
 
 #[test]
@@ -185,6 +197,61 @@ fn gzip_bodies_are_inflated() {
     let rows = server.export(1, "events");
     let expected: Vec<String> = (0..2000).map(|n| format!("e{}", n % 1000)).collect();
     assert_eq!(column(&rows, "name"), expected);
+}
+
+#[test]
+fn bodies_of_every_coding_are_inflated() {
+    let server = Server::new();
+    let lines: String = (0..3)
+        .map(|n| format!("{{\"event\":\"e{n}\"}}\n"))
+        .collect();
+    // As Node.js 20 compresses them.
+    let br = base64("GywA+B0HuTnyJlyk3Te1iE7Z3lLoS5gYmVZiElHwUQLk4F0ZgVo=");
+    let bodies = [
+        ("identity", lines.clone().into_bytes()),
+        ("x-gzip", gzip(lines.as_bytes())),
+        ("Deflate", zlib(lines.as_bytes())),
+        ("br", br),
+        ("zstd", zstd::encode_all(lines.as_bytes(), 3).unwrap()),
+    ];
+    for (coding, body) in &bodies {
+        let headers = [("X-API-Key", KEY), ("Content-Encoding", *coding)];
+        let response = server.http("POST", "/v1/events", &headers, body);
+        assert_eq!(response.status, 202, "{coding}: {response:?}");
+    }
+    let rows = server.export(1, "events");
+    assert_eq!(
+        column(&rows, "name"),
+        ["e0", "e1", "e2"].repeat(bodies.len())
+    );
+}
+
+#[test]
+fn a_heavy_body_does_not_keep_others_waiting() {
+    let server = Setup::new().args(["--worker-threads", "1"]).start();
+    // 10 MiB that are sent at once, because they are small until they are inflated.
+    let line = "{\"event\":\"e\",\"a\":[1,2,3]}\n";
+    let body = gzip(line.repeat((10 << 20) / line.len()).as_bytes());
+    let done = AtomicBool::new(false);
+    let (heavy, slowest) = std::thread::scope(|scope| {
+        let heavy = scope.spawn(|| {
+            let started = Instant::now();
+            let headers = [("X-API-Key", KEY), ("Content-Encoding", "gzip")];
+            let response = server.http("POST", "/v1/events", &headers, &body);
+            done.store(true, Ordering::Relaxed);
+            assert_eq!(response.status, 202, "{response:?}");
+            started.elapsed()
+        });
+        let mut slowest = Duration::ZERO;
+        let mut stream = TcpStream::connect(server.at().http).unwrap();
+        while !done.load(Ordering::Relaxed) {
+            let started = Instant::now();
+            assert_eq!(request(&mut stream, "GET", "/health", &[], b"").status, 200);
+            slowest = slowest.max(started.elapsed());
+        }
+        (heavy.join().unwrap(), slowest)
+    });
+    assert!(slowest < heavy / 2, "{slowest:?} of {heavy:?}");
 }
 
 #[test]

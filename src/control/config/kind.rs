@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::text::{parse_duration, parse_listen, parse_size, show_duration, show_size};
-use super::{JournalLimit, Listen};
+use super::{CorsOrigins, JournalLimit, Listen};
 use crate::auth::Workspace;
 use crate::network::Networks;
 
@@ -104,6 +104,54 @@ impl Reads for Address {
     fn read(&self, text: &OsStr) -> Result<Listen, Refusal> {
         parse_listen(utf8(text)?).ok_or(Refusal::Unreadable)
     }
+}
+
+/// Origins of pages.
+#[derive(Debug)]
+pub struct Origins;
+
+impl Accepts for Origins {
+    fn right(&self) -> String {
+        "`*` (any), `off`, or origins between commas (`https://shop.example,http://localhost:3000`)"
+            .to_owned()
+    }
+}
+
+impl Reads for Origins {
+    type Value = CorsOrigins;
+
+    fn read(&self, text: &OsStr) -> Result<CorsOrigins, Refusal> {
+        match utf8(text)? {
+            "*" => Ok(CorsOrigins::Any),
+            "off" => Ok(CorsOrigins::Off),
+            list => list
+                .split(',')
+                .map(|origin| {
+                    Some(origin.trim())
+                        .filter(|o| is_origin(o))
+                        .map(str::to_owned)
+                })
+                .collect::<Option<_>>()
+                .map(CorsOrigins::These)
+                .ok_or(Refusal::Unreadable),
+        }
+    }
+}
+
+/// Whether a browser would write an origin so: scheme and host, and a port where it is not the usual one.
+/// A path, even a final `/`, never stands in one, so such an entry would never match.
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, host)) = text.split_once("://") else {
+        return false;
+    };
+    !scheme.is_empty()
+        && scheme
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+        && !host.is_empty()
+        && host
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
 }
 
 /// One of a few words.

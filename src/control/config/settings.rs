@@ -10,7 +10,8 @@ use tracing::Level;
 
 use super::LogFormat;
 use super::kind::{
-    Accepts, Address, Count, DiskLimit, FilePath, Memory, NetworkList, OneOf, Period, Size, Switch,
+    Accepts, Address, Count, DiskLimit, FilePath, Memory, NetworkList, OneOf, Origins, Period,
+    Size, Switch,
 };
 
 const KIB: u64 = 1 << 10;
@@ -82,7 +83,7 @@ impl Section {
 }
 
 /// Every setting, in the order of the help and the README.
-pub static SETTINGS: [&AnySetting; 22] = [
+pub static SETTINGS: [&AnySetting; 23] = [
     &CONFIG,
     &DATA_DIR,
     &KEYS,
@@ -94,6 +95,7 @@ pub static SETTINGS: [&AnySetting; 22] = [
     &ALLOW_NETWORK_ACCESS,
     &TRUSTED_PROXIES,
     &FORWARDERS,
+    &CORS_ORIGINS,
     &STRICT_PERMISSIONS,
     &LOG_FORMAT,
     &LOG_LEVEL,
@@ -244,6 +246,18 @@ pub static FORWARDERS: Setting<NetworkList> = Setting {
     help: "Networks whose batches may say which address they came from",
     section: Section::Listeners,
     kind: NetworkList,
+};
+
+/// See [`Config::cors_origins`](super::Config::cors_origins).
+pub static CORS_ORIGINS: Setting<Origins> = Setting {
+    key: "cors_origins",
+    flag: "cors-origins",
+    variable: "TELL_CORS_ORIGINS",
+    value_name: "*|off|ORIGIN,…",
+    default: "*",
+    help: "Origins whose pages may send over HTTP, as browsers are told (CORS)",
+    section: Section::Listeners,
+    kind: Origins,
 };
 
 /// See [`Config::strict_permissions`](super::Config::strict_permissions).

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::listeners::collide;
 use super::*;
 
 fn vars(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
@@ -52,6 +53,7 @@ fn nothing_set_gives_the_defaults() {
         allow_network_access: false,
         trusted_proxies: Networks::default(),
         forwarders: Networks::default(),
+        cors_origins: CorsOrigins::Any,
         strict_permissions: false,
         log_format: LogFormat::Text,
         log_level: tracing::Level::INFO,
@@ -83,6 +85,7 @@ fn a_file_sets_everything() {
         allow_network_access = true
         trusted_proxies = "10.0.0.0/8"
         forwarders = ["::1", "192.0.2.0/24"]
+        cors_origins = "https://shop.example, http://localhost:3000"
         strict_permissions = true
         log_format = "json"
         log_level = "debug"
@@ -108,6 +111,10 @@ fn a_file_sets_everything() {
         allow_network_access: true,
         trusted_proxies: "10.0.0.0/8".parse().unwrap(),
         forwarders: "::1,192.0.2.0/24".parse().unwrap(),
+        cors_origins: CorsOrigins::These(vec![
+            "https://shop.example".to_owned(),
+            "http://localhost:3000".to_owned(),
+        ]),
         strict_permissions: true,
         log_format: LogFormat::Json,
         log_level: tracing::Level::DEBUG,
@@ -172,6 +179,22 @@ fn a_fault_says_where_it_is_and_what_would_be_right() {
              1h, with its unit (`500ms`, `30s`, `2m`)",
         ]
     );
+}
+
+#[test]
+fn an_origin_that_no_browser_sends_is_a_fault() {
+    let origins = |text: &str| config(&[(&settings::CORS_ORIGINS, text)], &[], "").is_ok();
+    assert!(origins("off") && origins("https://[::1]:8443") && origins("app+x://a,http://b:1"));
+    for bad in [
+        "any",
+        "shop.example",
+        "https://shop.example/",
+        "https://a,",
+        "https://*",
+        "*,off",
+    ] {
+        assert!(!origins(bad), "{bad}");
+    }
 }
 
 #[test]

@@ -2,21 +2,21 @@
 
 use std::borrow::Cow;
 
-use hyper::Request;
 use hyper::header::AUTHORIZATION;
+use hyper::http::request::Parts;
 
 use crate::auth::StreamingKey;
 
 /// The key of a request. The first of the three places that holds anything decides; what is malformed there
 /// counts as no key.
-pub(super) fn of<B>(request: &Request<B>) -> Option<StreamingKey> {
-    if let Some(value) = request.headers().get(AUTHORIZATION) {
+pub(super) fn of(request: &Parts) -> Option<StreamingKey> {
+    if let Some(value) = request.headers.get(AUTHORIZATION) {
         return bearer(value.as_bytes());
     }
-    if let Some(value) = request.headers().get("x-api-key") {
+    if let Some(value) = request.headers.get("x-api-key") {
         return StreamingKey::parse_hex(value.as_bytes().trim_ascii());
     }
-    token(request.uri().query()?)
+    token(request.uri.query()?)
 }
 
 fn bearer(value: &[u8]) -> Option<StreamingKey> {
@@ -69,6 +69,8 @@ fn hex_byte(digits: &[u8; 2]) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use hyper::Request;
+
     use super::*;
 
     const HEX: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f90";
@@ -78,7 +80,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        of(&request.body(()).unwrap()).map(|key| key.reveal())
+        of(&request.body(()).unwrap().into_parts().0).map(|key| key.reveal())
     }
 
     #[test]

@@ -1,36 +1,23 @@
 //! The answers: statuses, bodies and headers.
 
-use std::fmt;
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{
+    ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
-use super::Taken;
+use super::coding;
+use super::endpoint::Taken;
+use super::request_id::RequestId;
 use crate::fault::Fault;
 use crate::limits;
 
-/// Tells one request from all others: random bits of the process, and a counter.
-#[derive(Debug)]
-pub(super) struct RequestId(u64);
-
-impl RequestId {
-    pub fn next() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        static PROCESS: LazyLock<u32> =
-            LazyLock::new(|| getrandom::u32().unwrap_or_else(|_| std::process::id()));
-        write!(f, "{:08x}-{:x}", *PROCESS, self.0)
-    }
+#[derive(Serialize)]
+struct AcceptedLines<'a> {
+    accepted: u64,
+    request_id: &'a str,
 }
 
 #[derive(Serialize)]
@@ -38,7 +25,7 @@ struct RejectedLines<'a> {
     accepted: u64,
     rejected: u64,
     errors: Vec<RejectedLine<'a>>,
-    request_id: String,
+    request_id: &'a str,
 }
 
 #[derive(Serialize)]
@@ -51,16 +38,16 @@ struct RejectedLine<'a> {
 struct Refusal<'a> {
     error: &'a str,
     message: String,
-    request_id: String,
+    request_id: &'a str,
 }
 
 pub(super) fn taken(taken: &Taken, request_id: &RequestId) -> Response<Full<Bytes>> {
     if taken.rejected == 0 {
-        let body = format!(
-            "{{\"accepted\":{},\"request_id\":\"{request_id}\"}}",
-            taken.accepted
-        );
-        return json(StatusCode::ACCEPTED, body.into());
+        let body = AcceptedLines {
+            accepted: taken.accepted,
+            request_id: request_id.as_str(),
+        };
+        return json(StatusCode::ACCEPTED, encode(&body));
     }
     let body = RejectedLines {
         accepted: taken.accepted,
@@ -73,7 +60,7 @@ pub(super) fn taken(taken: &Taken, request_id: &RequestId) -> Response<Full<Byte
                 error: &e.error,
             })
             .collect(),
-        request_id: request_id.to_string(),
+        request_id: request_id.as_str(),
     };
     json(StatusCode::MULTI_STATUS, encode(&body))
 }
@@ -83,7 +70,7 @@ pub(super) fn refused(fault: &Fault, request_id: &RequestId) -> Response<Full<By
     let body = Refusal {
         error: answer.code,
         message: fault.to_string(),
-        request_id: request_id.to_string(),
+        request_id: request_id.as_str(),
     };
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = json(status, encode(&body));
@@ -95,11 +82,24 @@ pub(super) fn refused(fault: &Fault, request_id: &RequestId) -> Response<Full<By
         Fault::Method(allowed) => {
             headers.insert(ALLOW, HeaderValue::from_static(allowed));
         }
+        Fault::ContentEncoding => {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(coding::ACCEPTED));
+        }
         fault if fault.is_transient() => {
             headers.insert(RETRY_AFTER, limits::RETRY_AFTER_SECS.into());
         }
         _ => {}
     }
+    response
+}
+
+/// What a path takes, for who asks with OPTIONS.
+pub(super) fn options(allowed: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(allowed));
     response
 }
 
