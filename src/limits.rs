@@ -243,5 +243,8 @@ pub const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// Keys that one entry of the audit log names; a larger change takes several entries.
 pub const AUDIT_ENTRY_KEYS: usize = 1000;
 
+/// Such entries that are made and appended together: one fsync for them, and at most some 10 MB as JSON.
+pub const AUDIT_ENTRIES_AT_ONCE: usize = 16;
+
 /// Bytes of a segment that are not payload when it holds a single record.
 pub const SEGMENT_OVERHEAD_BYTES: usize = BLOCK_BYTES + HEADER_BYTES + BLOCK_BYTES;

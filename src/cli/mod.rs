@@ -17,6 +17,7 @@ use crate::journal::recovery::OpenError;
 use crate::server::ServeError;
 
 pub mod apikeys;
+mod audit;
 mod config;
 mod export;
 mod flags;
@@ -66,6 +67,7 @@ enum Command {
     Serve(ServeFlags),
     /// Manage the streaming keys of the key file
     Apikeys(apikeys::Apikeys),
+    Audit(audit::Audit),
     Config(config::Config),
     Export(export::Export),
     Status(status::Status),
@@ -99,6 +101,12 @@ pub enum Error {
     /// There is no server to ask, or none that answers.
     #[error(transparent)]
     Status(#[from] status::StatusError),
+    /// The audit log cannot be read.
+    #[error("cannot read the audit log: {0}")]
+    Audit(io::Error),
+    /// The audit log is not as it was written.
+    #[error("the audit log has {0} faults")]
+    AuditFaults(usize),
     /// Standard output does not take what is printed.
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
@@ -128,6 +136,8 @@ impl Error {
             | Self::NoJournal(_)
             | Self::Journal(_)
             | Self::Status(_)
+            | Self::Audit(_)
+            | Self::AuditFaults(_)
             | Self::Output(_)
             | Self::Space(_) => 1,
         }
@@ -176,6 +186,7 @@ impl Cli {
             Command::Apikeys(apikeys) => {
                 apikeys::main(apikeys, &Config::load(flags, environment)?.files())
             }
+            Command::Audit(audit) => audit.run(&Config::load(flags, environment)?),
             Command::Config(config) => config.run(flags, environment.into_iter().collect()),
             Command::Export(export) => export.run(&Config::load(flags, environment)?),
             Command::Status(status) => status.run(&Config::load(flags, environment)?),

@@ -3,68 +3,66 @@
 use std::io;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::audit::{Action, AuditEntry, AuditLog};
-use crate::auth::Grant;
 use crate::auth::keyring::Difference;
+use crate::auth::{Grant, Workspace};
 use crate::limits;
 
-/// A reload, ready to be noted: it no longer borrows the keyrings.
-#[derive(Debug)]
-pub(super) struct Reloaded {
-    details: Vec<Value>,
+/// One key that a reload changed.
+#[derive(Clone, Copy)]
+enum Change<'a> {
+    Added(&'a Grant<'a>),
+    Removed(&'a Grant<'a>),
+    Moved(Workspace, &'a Grant<'a>),
 }
 
-impl Reloaded {
-    pub fn new(difference: &Difference<'_>) -> Self {
-        let changes: Vec<(&str, Value)> = difference
-            .added
-            .iter()
-            .map(|key| ("added", describe(key)))
-            .chain(
-                difference
-                    .removed
-                    .iter()
-                    .map(|key| ("removed", describe(key))),
-            )
-            .chain(difference.moved.iter().map(|(from, key)| {
-                let mut moved = describe(key);
-                moved["from_workspace"] = from.get().into();
-                ("moved", moved)
-            }))
-            .collect();
-        let details = changes.chunks(limits::AUDIT_ENTRY_KEYS).map(|chunk| {
-            let of = |kind: &str| -> Vec<&Value> {
-                chunk
-                    .iter()
-                    .filter(|(k, _)| *k == kind)
-                    .map(|(_, key)| key)
-                    .collect()
-            };
-            json!({"added": of("added"), "removed": of("removed"), "moved": of("moved")})
-        });
-        Self {
-            details: details.collect(),
-        }
-    }
-
-    /// Appends it to the audit log of a data directory.
-    pub fn audit(self, data_dir: &Path) -> io::Result<()> {
-        let entries: Vec<AuditEntry<'_>> = self
-            .details
-            .into_iter()
-            .map(|details| AuditEntry {
+/// Appends it to the audit log of a data directory. Only a part of a large change is in memory as JSON at a
+/// time: that takes many times the room of the keys.
+pub(super) fn audit(difference: &Difference<'_>, data_dir: &Path) -> io::Result<()> {
+    let added = difference.added.iter().map(Change::Added);
+    let removed = difference.removed.iter().map(Change::Removed);
+    let moved = difference.moved.iter();
+    let moved = moved.map(|(from, key)| Change::Moved(*from, key));
+    let changes: Vec<Change<'_>> = added.chain(removed).chain(moved).collect();
+    let log = AuditLog::open(data_dir)?;
+    for changes in changes.chunks(limits::AUDIT_ENTRY_KEYS * limits::AUDIT_ENTRIES_AT_ONCE) {
+        let entries: Vec<AuditEntry<'_>> = changes
+            .chunks(limits::AUDIT_ENTRY_KEYS)
+            .map(|changes| AuditEntry {
                 actor: "server",
                 action: Action::KeysReloaded,
                 key_id: None,
                 name: None,
                 workspace: None,
-                details: Some(details),
+                details: Some(details(changes)),
             })
             .collect();
-        AuditLog::open(data_dir)?.append(&entries).map(|_| ())
+        log.append(&entries)?;
     }
+    Ok(())
+}
+
+fn details(changes: &[Change<'_>]) -> Value {
+    let (mut added, mut removed, mut moved) = (Vec::new(), Vec::new(), Vec::new());
+    for change in changes {
+        match change {
+            Change::Added(key) => added.push(describe(key)),
+            Change::Removed(key) => removed.push(describe(key)),
+            Change::Moved(from, key) => {
+                let mut key = describe(key);
+                key["from_workspace"] = from.get().into();
+                moved.push(key);
+            }
+        }
+    }
+    // Moved into the object, where json! would copy them.
+    let mut details = Map::new();
+    for (kind, keys) in [("added", added), ("removed", removed), ("moved", moved)] {
+        details.insert(kind.to_owned(), Value::Array(keys));
+    }
+    Value::Object(details)
 }
 
 fn describe(grant: &Grant<'_>) -> Value {
@@ -78,7 +76,7 @@ fn describe(grant: &Grant<'_>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::{KeySpec, Keyring, StreamingKey, Workspace};
+    use crate::auth::{KeySpec, Keyring, StreamingKey};
 
     fn spec(n: u8, workspace: u32) -> KeySpec {
         KeySpec {
@@ -93,9 +91,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let before = Keyring::new(vec![spec(1, 1), spec(2, 2)], None);
         let after = Keyring::new(vec![spec(2, 9), spec(3, 3)], Some(&before));
-        Reloaded::new(&after.difference(&before))
-            .audit(directory.path())
-            .unwrap();
+        audit(&after.difference(&before), directory.path()).unwrap();
         let log = std::fs::read_to_string(directory.path().join("audit.jsonl")).unwrap();
         let line: Value = serde_json::from_str(log.trim_end()).unwrap();
         assert_eq!(line["action"], "keys.reloaded");

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 
 use super::Files;
 use super::fingerprint::Fingerprint;
-use super::key_difference::Reloaded;
+use super::key_difference;
 use super::key_file::{self, KeyFile, KeyFileError};
 use super::key_permissions::{self, LoosePermissions};
 use super::remembered::Remembered;
@@ -334,7 +334,7 @@ impl Watching {
         if difference.is_empty() {
             return;
         }
-        if let Err(error) = Reloaded::new(difference).audit(&self.files.data_dir) {
+        if let Err(error) = key_difference::audit(difference, &self.files.data_dir) {
             tracing::error!(%error, "the reload of the key file could not be noted in the audit log");
         }
     }

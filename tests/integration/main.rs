@@ -4,6 +4,7 @@
 mod abuse;
 mod apikeys;
 mod apikeys_parallel;
+mod audit;
 mod backpressure;
 mod browser;
 mod browser_rules;

@@ -168,6 +168,9 @@ pub struct Verification {
     pub entries: u64,
     /// What is wrong, in the order of the lines. Empty if the log is as it was written.
     pub faults: Vec<AuditFault>,
+    /// SHA-256 of the last line, as the next one will carry it. Kept elsewhere, it shows whether the end of
+    /// the log was cut off later.
+    pub last: String,
 }
 
 /// A fault of the log.
@@ -220,6 +223,7 @@ pub fn verify(data_dir: &Path) -> io::Result<Verification> {
         }
         prev = LineHash::of(line);
     })?;
+    verification.last = prev.hex();
     Ok(verification)
 }
 
