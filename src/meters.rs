@@ -30,6 +30,7 @@ const FRAMES: &str = "tell_frames_total";
 const EVENTS: &str = "tell_events_total";
 const BYTES: &str = "tell_payload_bytes_total";
 const REFUSED: &str = "tell_refused_total";
+const REPLAYED: &str = "tell_idempotent_replays_total";
 const COMMIT_SECONDS: &str = "tell_commit_duration_seconds";
 const COMMIT_BYTES: &str = "tell_commit_size_bytes";
 const JOURNAL_BYTES: &str = "tell_journal_size_bytes";
@@ -89,6 +90,10 @@ fn describe() {
     describe_counter!(
         REFUSED,
         "Frames, requests, messages and connections that were refused, by door and reason."
+    );
+    describe_counter!(
+        REPLAYED,
+        "Requests with an Idempotency-Key that came again and were answered as the first time."
     );
     describe_histogram!(
         COMMIT_SECONDS,
@@ -178,6 +183,7 @@ pub struct DoorReading {
 
 struct Meters {
     doors: [DoorMeters; 4],
+    replayed: Counter,
     commit_seconds: Histogram,
     commit_bytes: Histogram,
 }
@@ -192,6 +198,7 @@ pub const DOORS: [Source; 4] = [
 
 static METERS: LazyLock<Meters> = LazyLock::new(|| Meters {
     doors: DOORS.map(DoorMeters::new),
+    replayed: counter!(REPLAYED),
     commit_seconds: histogram!(COMMIT_SECONDS),
     commit_bytes: histogram!(COMMIT_BYTES),
 });
@@ -284,6 +291,11 @@ impl DoorMeters {
 /// Tells the recorder what was counted at the doors.
 pub fn doors_now() {
     METERS.doors.iter().for_each(DoorMeters::show);
+}
+
+/// A request with an `Idempotency-Key` came again.
+pub fn replayed() {
+    METERS.replayed.increment(1);
 }
 
 /// A commit ended well.

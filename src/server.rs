@@ -24,6 +24,7 @@ use crate::control::key_reload::KeyReload;
 use crate::control::running::{self, Listener, Running};
 use crate::control::tls::{TlsFault, TlsReload};
 use crate::health::Health;
+use crate::idempotency::saved::Keeper;
 use crate::ingest::Ingest;
 use crate::journal::recovery::OpenError;
 use crate::journal::storage::Disk;
@@ -121,7 +122,7 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
         },
         max_queued_bytes: config.max_queued_bytes as u64,
     };
-    let (journal, recovered) = Journal::open(disk, options)?;
+    let (journal, recovered) = Journal::open(Arc::clone(&disk) as _, options)?;
     meters::journal_recovered(recovered.damaged);
     tracing::info!(
         segments = recovered.segments,
@@ -130,6 +131,7 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
         damaged_records = recovered.damaged,
         "journal open"
     );
+    let taken = Arc::new(Keeper::restore(&config.data_dir, disk.as_ref(), &journal)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.worker_threads)
         .thread_name("ingest")
@@ -137,7 +139,7 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
         .build()
         .map_err(ServeError::Start)?;
     let served = runtime.block_on(serve(
-        config, &journal, &mut keys, listeners, &mut tls, recorder,
+        config, &journal, &mut keys, listeners, &mut tls, &taken, recorder,
     ));
     keys.stop();
     tls.stop();
@@ -145,7 +147,10 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
     let closed = close(&journal, config.shutdown_timeout);
     // Tasks that outlived the drain must not keep the process.
     runtime.shutdown_background();
-    served.and(closed)
+    served.and(closed)?;
+    // Only now is nothing being done any more.
+    taken.save();
+    Ok(())
 }
 
 /// One server a data directory.
@@ -166,6 +171,7 @@ async fn serve(
     keys: &mut KeyReload,
     listeners: Vec<Secured>,
     tls: &mut TlsReload,
+    taken: &Arc<Keeper>,
     recorder: PrometheusHandle,
 ) -> Result<(), ServeError> {
     let signal = |kind| signal(kind).map_err(ServeError::Start);
@@ -179,6 +185,7 @@ async fn serve(
     let door = Door {
         health: Arc::clone(&health),
         failures: Arc::default(),
+        idempotency: taken.index(),
         ingest: Arc::new(Ingest::new(keys.keys(), journal.clone())),
         drain: CancellationToken::new(),
         tasks: TaskTracker::new(),
@@ -217,6 +224,7 @@ async fn serve(
     }
     tokio::spawn(status.sample());
     tokio::spawn(upkeep(recorder));
+    tokio::spawn(Arc::clone(taken).keep());
     tokio::spawn(sweep(Arc::clone(&door.failures)));
     let _answers_until_the_end = drained.drop_guard();
     keys.watch().map_err(ServeError::Start)?;

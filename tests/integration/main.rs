@@ -16,6 +16,7 @@ mod http2;
 mod http_batches;
 mod http_closing;
 mod http_refusals;
+mod idempotency;
 mod key_reload;
 mod load;
 mod metrics;
