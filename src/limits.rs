@@ -222,6 +222,9 @@ const _: () = assert!(
     "a server whose disk stalls still answers in time"
 );
 
+/// How often it is looked whether the service manager is to be told another status.
+pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How often gathered histogram samples are folded into their buckets.
 pub const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 

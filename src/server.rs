@@ -22,6 +22,7 @@ use crate::control::key_file::KeyFileError;
 use crate::control::key_permissions::LoosePermissions;
 use crate::control::key_reload::KeyReload;
 use crate::control::running::{self, Listener, Running};
+use crate::control::service::Service;
 use crate::control::tls::{TlsFault, TlsReload};
 use crate::health::Health;
 use crate::idempotency::saved::Keeper;
@@ -29,6 +30,7 @@ use crate::ingest::Ingest;
 use crate::journal::recovery::OpenError;
 use crate::journal::storage::Disk;
 use crate::journal::{Journal, Limit, Options, Source};
+use crate::listen::inherited::{InheritError, Inherited};
 use crate::listen::observe::Observed;
 use crate::listen::open::{self, Listening, Secured};
 use crate::listen::{self, Door};
@@ -66,6 +68,9 @@ pub enum ServeError {
     /// The journal cannot be opened.
     #[error(transparent)]
     Journal(#[from] OpenError),
+    /// A socket was passed that cannot be used.
+    #[error(transparent)]
+    Inherited(#[from] InheritError),
     /// A certificate or its key cannot be used.
     #[error("TLS ({setting}): {fault}")]
     Tls {
@@ -102,6 +107,7 @@ pub enum ServeError {
 
 /// Serves until a signal or a failed journal ends it, and drains.
 pub fn run(config: &Config) -> Result<(), ServeError> {
+    let inherited = Inherited::from_environment()?;
     let recorder = meters::install().map_err(|error| ServeError::Start(io::Error::other(error)))?;
     let _lock = lock_data_directory(&config.data_dir)?;
     first_start::create_keys(config)?;
@@ -139,7 +145,7 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
         .build()
         .map_err(ServeError::Start)?;
     let served = runtime.block_on(serve(
-        config, &journal, &mut keys, listeners, &mut tls, &taken, recorder,
+        config, &taken, &mut keys, listeners, inherited, &mut tls, recorder,
     ));
     keys.stop();
     tls.stop();
@@ -167,13 +173,14 @@ fn lock_data_directory(path: &Path) -> Result<File, ServeError> {
 
 async fn serve(
     config: &Config,
-    journal: &Journal,
+    taken: &Arc<Keeper>,
     keys: &mut KeyReload,
     listeners: Vec<Secured>,
+    mut inherited: Inherited,
     tls: &mut TlsReload,
-    taken: &Arc<Keeper>,
     recorder: PrometheusHandle,
 ) -> Result<(), ServeError> {
+    let journal = taken.journal();
     let signal = |kind| signal(kind).map_err(ServeError::Start);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -197,8 +204,10 @@ async fn serve(
         entrance: Arc::default(),
         cors_origins: Arc::new(config.cors_origins.clone()),
     };
-    let listening = open::open(listeners, &door)?;
-    let watching = bind_observe(config)?;
+    let service = Arc::new(Service::from_environment());
+    let listening = open::open(listeners, &mut inherited, &door)?;
+    let watching = bind_observe(config, &mut inherited)?;
+    inherited.all_taken()?;
     let metrics = watching
         .as_ref()
         .map_or("off", |(_, bound)| bound)
@@ -243,18 +252,33 @@ async fn serve(
         "tell is ready"
     );
 
+    service.ready();
+    tokio::spawn(Arc::clone(&service).follow(
+        journal.clone(),
+        Arc::clone(&door.health),
+        door.drain.clone(),
+    ));
+
     let mut failure = journal.failure();
     let failed = loop {
         tokio::select! {
             _ = terminate.recv() => break None,
             _ = interrupt.recv() => break None,
             _ = hangup.recv() => {
-                keys.reload_now();
+                service.reloading();
                 tls.reload_now();
+                let reloaded = keys.reload_now();
+                let service = Arc::clone(&service);
+                tokio::spawn(async move {
+                    // Done or given up: the manager waits for the word either way.
+                    let _ = reloaded.await;
+                    service.ready();
+                });
             }
             Ok(()) = failure.changed() => break failure.borrow().clone(),
         }
     };
+    service.stopping();
     tracing::info!("draining; a second signal exits at once");
     tokio::spawn(exit_at_second_signal(terminate, interrupt));
     door.drain.cancel();
@@ -289,7 +313,10 @@ fn bound_listeners(listening: &Listening, metrics: &str) -> Vec<Listener> {
 }
 
 /// Binds the listener for metrics and health.
-fn bind_observe(config: &Config) -> Result<Option<(TcpListener, String)>, ServeError> {
+fn bind_observe(
+    config: &Config,
+    inherited: &mut Inherited,
+) -> Result<Option<(TcpListener, String)>, ServeError> {
     let Some(address) = config.metrics else {
         return Ok(None);
     };
@@ -298,7 +325,7 @@ fn bind_observe(config: &Config) -> Result<Option<(TcpListener, String)>, ServeE
         address,
         error,
     };
-    let listener = listen::bind_tcp(address).map_err(fail)?;
+    let listener = inherited.tcp("metrics", address).map_err(fail)?;
     let bound = listener.local_addr().map_err(fail)?.to_string();
     Ok(Some((listener, bound)))
 }

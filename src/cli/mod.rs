@@ -11,11 +11,13 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use tracing::subscriber::SetGlobalDefaultError;
 
-use crate::control::config::{Config, Faults};
+use crate::control::config::edit::EditError;
+use crate::control::config::{Config, Faults, Problem};
 use crate::journal::recovery::OpenError;
 use crate::server::ServeError;
 
 pub mod apikeys;
+mod config;
 mod export;
 mod flags;
 pub mod serve;
@@ -64,6 +66,7 @@ enum Command {
     Serve(ServeFlags),
     /// Manage the streaming keys of the key file
     Apikeys(apikeys::Apikeys),
+    Config(config::Config),
     Export(export::Export),
     Status(status::Status),
     Storage(storage::Storage),
@@ -75,6 +78,12 @@ pub enum Error {
     /// The settings are at fault.
     #[error(transparent)]
     Config(#[from] Faults),
+    /// The configuration file was not changed.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// `tell config` was asked for what is no setting.
+    #[error("{0}")]
+    UnknownSetting(Problem),
     /// The log could not be started.
     #[error("cannot start the log: {0}")]
     Logging(SetGlobalDefaultError),
@@ -111,9 +120,10 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) => 2,
+            Self::Config(_) | Self::UnknownSetting(_) | Self::Edit(EditError::Faults(_)) => 2,
             Self::Apikeys(code) => *code,
-            Self::Logging(_)
+            Self::Edit(EditError::Io { .. })
+            | Self::Logging(_)
             | Self::Serve(_)
             | Self::NoJournal(_)
             | Self::Journal(_)
@@ -166,6 +176,7 @@ impl Cli {
             Command::Apikeys(apikeys) => {
                 apikeys::main(apikeys, &Config::load(flags, environment)?.files())
             }
+            Command::Config(config) => config.run(flags, environment.into_iter().collect()),
             Command::Export(export) => export.run(&Config::load(flags, environment)?),
             Command::Status(status) => status.run(&Config::load(flags, environment)?),
             Command::Storage(storage) => storage.run(&Config::load(flags, environment)?),

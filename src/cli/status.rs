@@ -182,8 +182,11 @@ fn print_doors(out: &mut impl Write, report: &Report) -> io::Result<()> {
         "\n{:<12}{:<24}{:>12}{:>14}{:>12}{:>12}{:>14}{:>10}",
         "LISTENER", "ADDRESS", "CONNECTIONS", "EVENTS", "EVENTS/S", "BYTES", "BYTES/S", "REFUSED"
     )?;
+    let mut doors: Vec<&DoorReport> = report.doors.iter().collect();
     for listener in &report.listeners {
-        match report.doors.iter().find(|d| d.source == listener.name) {
+        // What came in is counted by the kind of listener: shown once, where there are several of a kind.
+        let door = doors.iter().position(|d| d.source == listener.name);
+        match door.map(|door| doors.remove(door)) {
             Some(door) => {
                 write!(out, "{:<12}{:<24}", listener.name, listener.address)?;
                 print_door(out, door)?;

@@ -2,7 +2,8 @@
 //! also after a crash or a loss of power.
 //!
 //! The order is: temporary file in the same directory, fsync, rename, fsync of the directory.
-//! Everything written here is private to its owner (mode 0600 from the moment it exists).
+//! Everything written here is private to its owner (mode 0600 from the moment it exists), but for what is
+//! replaced with its mode kept.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
@@ -25,6 +26,21 @@ const PRIVATE_DIR_MODE: u32 = 0o700;
 /// next removes it: callers hold a lock for `path`, or are its only writer.
 pub fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     write(path, fill, |temporary| fs::rename(temporary, path))
+}
+
+/// As [`replace`], and a file that is there keeps its mode: for what is no secret and may be read by others.
+pub fn replace_keeping_mode(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    write(path, fill, |temporary| {
+        match fs::metadata(path) {
+            Ok(old) => fs::set_permissions(temporary, old.permissions())?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        fs::rename(temporary, path)
+    })
 }
 
 /// Creates the file at `path`; one that is there already is left alone ([`ErrorKind::AlreadyExists`]).

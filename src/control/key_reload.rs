@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::oneshot;
 
 use super::Files;
 use super::fingerprint::Fingerprint;
@@ -38,17 +39,19 @@ pub struct KeyReload {
     keys: Arc<Keys>,
     health: Arc<FileHealth>,
     strict_permissions: bool,
+    /// The state of the file that was read.
+    loaded: Option<Fingerprint>,
     thread: Option<(Sender<Signal>, JoinHandle<()>)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Signal {
     /// Something changed; a writer may still be at it.
     Changed,
     /// A writer closed the file, or it was renamed into place: it is whole.
     Complete,
-    /// Read it now, changed or not.
-    Now,
+    /// Read it now, changed or not, and say when that is done.
+    Now(oneshot::Sender<()>),
     /// The server ends: save what is remembered.
     Stop,
 }
@@ -63,6 +66,8 @@ struct Whereabouts {
 impl KeyReload {
     /// Reads the key file; whatever is wrong with it keeps the server from starting.
     pub fn start(files: &Files, strict_permissions: bool) -> Result<Self, ServeError> {
+        // Before the read: a change during it is then seen as one.
+        let loaded = Fingerprint::of(&files.keys);
         let file = KeyFile::read(&files.keys)?;
         if let Err(loose) = key_permissions::check(&files.keys) {
             if strict_permissions {
@@ -80,6 +85,7 @@ impl KeyReload {
             strict_permissions,
             files: files.clone(),
             keys: Arc::new(Keys::new(keyring(file, None))),
+            loaded,
             thread: None,
         })
     }
@@ -101,7 +107,7 @@ impl KeyReload {
             watcher: watcher(&self.files.keys, signals.clone()),
             files: self.files.clone(),
             keys: self.keys(),
-            loaded: Fingerprint::of(&self.files.keys),
+            loaded: self.loaded,
             directories: Vec::new(),
             whereabouts: None,
             last_error: None,
@@ -116,12 +122,14 @@ impl KeyReload {
         Ok(())
     }
 
-    /// Reads the file now, as SIGHUP asks for.
-    pub fn reload_now(&self) {
+    /// Reads the file now, as SIGHUP asks for. What this returns resolves when that is done, well or not.
+    pub fn reload_now(&self) -> oneshot::Receiver<()> {
+        let (done, reloaded) = oneshot::channel();
         if let Some((signals, _)) = &self.thread {
             // The thread lives as long as this sender.
-            let _ = signals.send(Signal::Now);
+            let _ = signals.send(Signal::Now(done));
         }
+        reloaded
     }
 
     /// Ends the thread, which saves what was counted.
@@ -201,7 +209,11 @@ impl Watching {
                 Ok(signal) => Some(signal),
                 Err(RecvTimeoutError::Timeout) => None,
             };
-            pending = self.step(signal, pending, &mut remembered);
+            pending = self.step(signal.as_ref(), pending, &mut remembered);
+            if let Some(Signal::Now(done)) = signal {
+                // Nobody may care.
+                let _ = done.send(());
+            }
             if Instant::now() >= save_at {
                 self.save(&mut remembered);
                 save_at = Instant::now() + limits::USAGE_SAVE_INTERVAL;
@@ -213,13 +225,13 @@ impl Watching {
     /// Looks at the file, and reads it if it changed and is whole; else returns what is waited for.
     fn step(
         &mut self,
-        signal: Option<Signal>,
+        signal: Option<&Signal>,
         pending: Option<Pending>,
         remembered: &mut Remembered,
     ) -> Option<Pending> {
         let now = Fingerprint::of(&self.files.keys);
         let turned = self.follow();
-        if signal != Some(Signal::Now) {
+        if !matches!(signal, Some(Signal::Now(_))) {
             if now == self.loaded {
                 return None;
             }
@@ -227,7 +239,7 @@ impl Watching {
             // Who turns a symlink, or replaces a directory, has written the file there before.
             let seen = seen
                 .unwrap_or_else(|| Pending::new(now))
-                .settled_if(turned || signal == Some(Signal::Complete));
+                .settled_if(turned || matches!(signal, Some(Signal::Complete)));
             if !seen.due().is_zero() {
                 return Some(seen);
             }

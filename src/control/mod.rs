@@ -5,6 +5,7 @@
 //!
 //! - [`config`], [`logging`]: how the server is to run.
 //! - [`key_file`], [`key_edit`]: the streaming keys, read and edited; [`key_reload`] follows the file.
+//! - [`service`]: what the service manager is told.
 //! - [`tls`]: certificates and their keys, and following their files.
 //! - [`running`]: which server has a data directory, and where it listens.
 //! - [`usage`], [`audit`]: what is remembered of each key, and who changed what.
@@ -27,6 +28,7 @@ pub mod key_selector;
 pub mod logging;
 mod remembered;
 pub mod running;
+pub mod service;
 pub mod timestamp;
 pub mod tls;
 pub mod usage;

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{Index, Taken};
 use crate::control::atomic_file;
 use crate::ingest::now_ns;
+use crate::journal::format::crc32c;
 use crate::journal::read::{self, Found};
 use crate::journal::recovery::OpenError;
 use crate::journal::storage::Storage;
@@ -100,6 +101,11 @@ impl Keeper {
         Arc::clone(&self.index)
     }
 
+    /// The journal that it is the index of.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
     /// Saves whenever there is something new, for ever.
     pub async fn keep(self: Arc<Self>) {
         loop {
@@ -152,14 +158,14 @@ pub(super) fn encode(position: u64, taken: &[Taken]) -> Vec<u8> {
         out.extend_from_slice(&taken.mark.encode());
         out.extend_from_slice(&taken.at_ns.to_le_bytes());
     }
-    let crc = crc32c::crc32c(&out);
+    let crc = crc32c(&out);
     out.extend_from_slice(&crc.to_le_bytes());
     out
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Option<(u64, Vec<Taken>)> {
     let (sound, crc) = bytes.split_last_chunk()?;
-    if crc32c::crc32c(sound) != u32::from_le_bytes(*crc) {
+    if crc32c(sound) != u32::from_le_bytes(*crc) {
         return None;
     }
     let rest = sound.strip_prefix(MAGIC)?;

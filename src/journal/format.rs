@@ -87,8 +87,10 @@ impl SegmentId {
 
     /// The seed of this segment's header CRCs.
     pub fn crc_seed(self) -> u32 {
-        let number = crc32c::crc32c(&self.number.to_le_bytes());
-        crc32c::crc32c_append(number, &self.salt.to_le_bytes())
+        let mut id = [0; 12];
+        id[..4].copy_from_slice(&self.number.to_le_bytes());
+        id[4..].copy_from_slice(&self.salt.to_le_bytes());
+        crc32c(&id)
     }
 }
 
@@ -178,7 +180,7 @@ pub fn encode_record_header(header: &RecordHeader, crc_seed: u32) -> [u8; HEADER
     out[38..40].copy_from_slice(&facts.peer.port().to_le_bytes());
     out[40..48].copy_from_slice(&facts.key_id.0.to_le_bytes());
     out[48..64].copy_from_slice(&address.octets());
-    let crc = crc32c::crc32c_append(crc_seed, &out);
+    let crc = seeded_crc32c(crc_seed, &out);
     out[4..8].copy_from_slice(&crc.to_le_bytes());
     out
 }
@@ -191,7 +193,7 @@ pub fn decode_record_header(bytes: &[u8], id: SegmentId, crc_seed: u32) -> Optio
     }
     let mut unsealed = *bytes;
     unsealed[4..8].fill(0);
-    if crc32c::crc32c_append(crc_seed, &unsealed) != read_u32(bytes, 4) {
+    if seeded_crc32c(crc_seed, &unsealed) != read_u32(bytes, 4) {
         return None;
     }
     let sequence = read_u64(bytes, 16);
@@ -229,6 +231,28 @@ pub fn decode_record_header(bytes: &[u8], id: SegmentId, crc_seed: u32) -> Optio
         payload_len: read_u32(bytes, 12),
         payload_crc: read_u32(bytes, 8),
     })
+}
+
+/// CRC32C (Castagnoli), as RFC 3720 appendix B.4 has it.
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    crc_fast::crc32_iscsi(bytes)
+}
+
+/// CRC32C of one after the other.
+pub fn crc32c_of_two(first: &[u8], second: &[u8]) -> u32 {
+    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
+    digest.update(first);
+    digest.update(second);
+    // The upper half is zero for an algorithm of 32 bits.
+    digest.finalize() as u32
+}
+
+/// CRC32C of the seed and the header behind it.
+fn seeded_crc32c(seed: u32, header: &[u8; HEADER_BYTES]) -> u32 {
+    let mut seeded = [0; 4 + HEADER_BYTES];
+    seeded[..4].copy_from_slice(&seed.to_le_bytes());
+    seeded[4..].copy_from_slice(header);
+    crc32c(&seeded)
 }
 
 fn read_u32(bytes: &[u8], at: usize) -> u32 {
@@ -279,6 +303,13 @@ mod tests {
                 Some(header)
             );
         }
+    }
+
+    #[test]
+    fn the_checksum_is_crc32c() {
+        // RFC 3720, appendix B.4.
+        assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
+        assert_eq!(crc32c(&[0xff; 32]), 0x62a8_ab43);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Mutex;
 
 use super::format::{
-    BLOCK_BYTES, HEADER_BYTES, RECORD_ALIGN, RecordHeader, SegmentId, encode_record_header,
+    BLOCK_BYTES, HEADER_BYTES, RECORD_ALIGN, RecordHeader, SegmentId, crc32c, encode_record_header,
     encode_segment_header,
 };
 use super::read::{self, Found};
@@ -77,7 +77,7 @@ impl Forged {
         let id = SegmentId {
             number: 1,
             // As no client knows the salt, no input does: it changes with every byte.
-            salt: u64::from(crc32c::crc32c(data)),
+            salt: u64::from(crc32c(data)),
         };
         let mut bytes = vec![0; BLOCK_BYTES];
         encode_segment_header(&mut bytes, id);
@@ -121,7 +121,7 @@ impl Forged {
             facts: self.facts,
             marked: false,
             payload_len: payload.len() as u32,
-            payload_crc: crc32c::crc32c(payload),
+            payload_crc: crc32c(payload),
         };
         let mut record = encode_record_header(&header, id.crc_seed()).to_vec();
         record.extend_from_slice(payload);

@@ -43,7 +43,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{Notify, oneshot, watch};
 
-use format::SegmentId;
+use format::{SegmentId, crc32c, crc32c_of_two};
 pub use record::{Encoding, Facts, Mark, Record, Source};
 pub use recovery::Recovered;
 use storage::Storage;
@@ -87,12 +87,15 @@ impl<'a> Entry<'a> {
 
     /// The same of a payload that may come with the mark of its request.
     pub fn marked(facts: Facts, mark: Option<Mark>, payload: &'a [u8]) -> Self {
-        let mark_crc = mark.map_or(0, |mark| crc32c::crc32c(&mark.encode()));
+        let payload_crc = match mark {
+            Some(mark) => crc32c_of_two(&mark.encode(), payload),
+            None => crc32c(payload),
+        };
         Self {
             facts,
             mark,
             payload,
-            payload_crc: crc32c::crc32c_append(mark_crc, payload),
+            payload_crc,
         }
     }
 

@@ -7,7 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use super::format::{
-    BLOCK_BYTES, HEADER_BYTES, RECORD_ALIGN, RecordHeader, SegmentId, decode_record_header,
+    BLOCK_BYTES, HEADER_BYTES, RECORD_ALIGN, RecordHeader, SegmentId, crc32c, decode_record_header,
     record_bytes,
 };
 use super::record::{Mark, Record};
@@ -122,7 +122,7 @@ impl Scan {
                     mark,
                     payload,
                 };
-                if stored.len() == payload_len && crc32c::crc32c(stored) == header.payload_crc {
+                if stored.len() == payload_len && crc32c(stored) == header.payload_crc {
                     self.valid_end = end;
                     self.records += 1;
                     return Ok(Some(Item::Record(record)));

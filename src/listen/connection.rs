@@ -118,7 +118,7 @@ async fn run<S: AsyncRead + Unpin>(
         let turn = tokio::select! {
             biased;
             turn = turn, if drain_until.is_none_or(|until| Instant::now() < until) => turn,
-            () = tokio::time::sleep(QUIET), if drain_until.is_some() => return Ended::Drained,
+            () = async { tokio::time::sleep(QUIET).await }, if drain_until.is_some() => return Ended::Drained,
             () = &mut drained, if drain_until.is_none() => {
                 drain_until = Some(Instant::now() + limits::DRAIN_READ);
                 continue;

@@ -2,6 +2,7 @@
 //! and the word that the server drains.
 
 pub mod http;
+pub mod inherited;
 pub mod observe;
 pub mod open;
 pub mod syslog_tcp;

@@ -8,10 +8,9 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use super::inherited::Inherited;
 use super::tls::Tls;
-use super::{
-    Door, Entrance, Slot, Stream, accept, bind_tcp, bind_udp, http, syslog_tcp, syslog_udp, tcp,
-};
+use super::{Door, Entrance, Slot, Stream, accept, http, syslog_tcp, syslog_udp, tcp};
 use crate::control::config::{Config, Listener};
 use crate::control::tls::TlsReload;
 use crate::journal::Source;
@@ -72,14 +71,20 @@ impl Listening {
     }
 }
 
-/// Binds the listeners, and starts to serve them.
-pub fn open(listeners: Vec<Secured>, door: &Door) -> Result<Listening, ServeError> {
+/// Binds the listeners that no socket was passed for, and starts to serve them.
+pub fn open(
+    listeners: Vec<Secured>,
+    inherited: &mut Inherited,
+    door: &Door,
+) -> Result<Listening, ServeError> {
     let mut listening = Listening::default();
     for Secured { listener, tls } in listeners {
-        let bound = open_one(&listener, tls, door.clone()).map_err(|error| ServeError::Listen {
-            what: listener.setting,
-            address: listener.address,
-            error,
+        let bound = open_one(&listener, tls, inherited, door.clone()).map_err(|error| {
+            ServeError::Listen {
+                what: listener.setting,
+                address: listener.address,
+                error,
+            }
         })?;
         warn_in_the_clear(&listener, bound);
         listening.0.push((listener.door, bound));
@@ -87,7 +92,12 @@ pub fn open(listeners: Vec<Secured>, door: &Door) -> Result<Listening, ServeErro
     Ok(listening)
 }
 
-fn open_one(listener: &Listener, tls: Option<Arc<Tls>>, mut door: Door) -> io::Result<SocketAddr> {
+fn open_one(
+    listener: &Listener,
+    tls: Option<Arc<Tls>>,
+    inherited: &mut Inherited,
+    mut door: Door,
+) -> io::Result<SocketAddr> {
     door.entrance = Arc::new(Entrance {
         tls,
         connections: listener
@@ -97,11 +107,11 @@ fn open_one(listener: &Listener, tls: Option<Arc<Tls>>, mut door: Door) -> io::R
         bound: listener.bound.clone(),
     });
     match listener.door {
-        Source::Tcp => open_tcp(listener, door, tcp::serve),
-        Source::Http => open_tcp(listener, door, http::serve),
-        Source::SyslogTcp => open_tcp(listener, door, syslog_tcp::serve),
+        Source::Tcp => open_tcp(listener, inherited, door, tcp::serve),
+        Source::Http => open_tcp(listener, inherited, door, http::serve),
+        Source::SyslogTcp => open_tcp(listener, inherited, door, syslog_tcp::serve),
         Source::SyslogUdp => {
-            let socket = bind_udp(listener.address)?;
+            let socket = inherited.udp(listener.door.as_str(), listener.address)?;
             let bound = socket.local_addr()?;
             door.tasks.clone().spawn(syslog_udp::serve(socket, door));
             Ok(bound)
@@ -111,13 +121,14 @@ fn open_one(listener: &Listener, tls: Option<Arc<Tls>>, mut door: Door) -> io::R
 
 fn open_tcp<F>(
     listener: &Listener,
+    inherited: &mut Inherited,
     door: Door,
     serve: impl Fn(Stream, SocketAddr, Slot, Door) -> F + Clone + Send + Sync + 'static,
 ) -> io::Result<SocketAddr>
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let socket = bind_tcp(listener.address)?;
+    let socket = inherited.tcp(listener.door.as_str(), listener.address)?;
     let bound = socket.local_addr()?;
     let tasks = door.tasks.clone();
     tasks.spawn(accept(socket, door, listener.door, serve));

@@ -36,7 +36,8 @@ struct Messages {
     ingest: Arc<Ingest>,
     framer: Framer,
     peer: SocketAddr,
-    /// The key of the last message that brought one.
+    /// The key of the first message that brought one: it authenticates the connection. A later message
+    /// with another key stands for itself.
     key: Option<StreamingKey>,
 }
 
@@ -107,7 +108,7 @@ impl Messages {
                     consumed,
                 } => match gathered.add(message, truncated, self.peer, &keyring, self.key) {
                     Ok(key) => {
-                        self.key = Some(key);
+                        self.key.get_or_insert(key);
                         at += consumed;
                     }
                     Err(fault) => return (at, Some(fault)),

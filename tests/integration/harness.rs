@@ -17,6 +17,8 @@ use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
+pub use crate::http_client::{Response, next_response, read_response, request};
+
 /// The key of workspace 1 in every test's key file.
 pub const KEY: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f90";
 /// The key of workspace 2.
@@ -32,6 +34,7 @@ pub const SOON: Duration = Duration::from_secs(20);
 pub struct Setup {
     keys: Option<String>,
     args: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -40,6 +43,7 @@ impl Setup {
         Self {
             keys: Some(format!("# test keys\n{KEY}:1:one\n{KEY_2}:2:two\n")),
             args: Vec::new(),
+            environment: Vec::new(),
         }
     }
 
@@ -55,6 +59,12 @@ impl Setup {
         self
     }
 
+    /// A variable in its environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Starts the server and waits until it is ready.
     pub fn start(self) -> Server {
         let directory = tempfile::tempdir().expect("a temporary directory");
@@ -66,6 +76,7 @@ impl Setup {
         let mut server = Server {
             directory,
             args: self.args,
+            environment: self.environment,
             running: None,
             logs: String::new(),
         };
@@ -78,6 +89,7 @@ impl Setup {
 pub struct Server {
     directory: TempDir,
     args: Vec<String>,
+    environment: Vec<(String, String)>,
     running: Option<Running>,
     /// What earlier runs logged.
     logs: String,
@@ -126,6 +138,7 @@ impl Server {
             .args(["serve", "--log-format", "json", "--log-level", "debug"])
             .args(listen)
             .args(&self.args)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -168,7 +181,9 @@ impl Server {
         });
         let address = |name: &str| match ready[name].as_str() {
             Some("off") | None => ([127, 0, 0, 1], 0).into(),
-            Some(address) => address.parse().expect("an address in the ready line"),
+            Some(all) => (all.split(", ").next())
+                .and_then(|first| first.parse().ok())
+                .expect("an address in the ready line"),
         };
         running.addresses = Addresses {
             tcp: address("tcp"),
@@ -366,89 +381,6 @@ pub fn connect_as_a_stranger(to: SocketAddr) -> TcpStream {
     socket.bind(&from.into()).expect("an address of loopback");
     socket.connect(&to.into()).expect("connect");
     socket.into()
-}
-
-/// An HTTP answer.
-#[derive(Debug)]
-pub struct Response {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
-}
-
-impl Response {
-    /// A header, by its lower-case name.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, v)| v.as_str())
-    }
-
-    /// The body as JSON.
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(&self.body)))
-    }
-}
-
-/// Sends one request on an open connection and reads the answer.
-pub fn request(
-    stream: &mut TcpStream,
-    method: &str,
-    target: &str,
-    headers: &[(&str, &str)],
-    body: &[u8],
-) -> Response {
-    let mut head = format!(
-        "{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n",
-        body.len()
-    );
-    for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    head.push_str("\r\n");
-    stream.write_all(head.as_bytes()).expect("send the head");
-    // A refusal may come, and the connection close, before all of the body is sent.
-    let _ = stream.write_all(body);
-    read_response(stream)
-}
-
-/// Reads one answer.
-pub fn read_response(stream: &mut TcpStream) -> Response {
-    stream.set_read_timeout(Some(SOON)).unwrap();
-    next_response(&mut BufReader::new(stream))
-}
-
-/// Reads the next answer of several on one connection.
-pub fn next_response(reader: &mut impl BufRead) -> Response {
-    let mut line = String::new();
-    reader.read_line(&mut line).expect("a status line");
-    let status = line
-        .split(' ')
-        .nth(1)
-        .and_then(|s| s.parse().ok())
-        .unwrap_or_else(|| panic!("no status line: {line:?}"));
-    let mut headers = Vec::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).expect("a header");
-        match line.trim_end().split_once(": ") {
-            Some((name, value)) => headers.push((name.to_ascii_lowercase(), value.to_owned())),
-            None => break,
-        }
-    }
-    let mut response = Response {
-        status,
-        headers,
-        body: Vec::new(),
-    };
-    let length = response
-        .header("content-length")
-        .map_or(0, |l| l.parse().expect("a length"));
-    response.body.resize(length, 0);
-    reader.read_exact(&mut response.body).expect("the body");
-    response
 }
 
 /// Tries until `ready` has something, and fails with what was waited for.

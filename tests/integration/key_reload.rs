@@ -2,14 +2,16 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::harness::{
-    KEY, KEY_2, Server, Setup, connect_as_a_stranger, request, wait_for, write_private,
+    KEY, KEY_2, Response, Server, Setup, connect_as_a_stranger, request, wait_for, write_private,
 };
 
 /// How soon good content has to be live.
@@ -294,6 +296,11 @@ const FAULTS: [(&str, Damage, &str); 8] = [
     ),
 ];
 
+fn readiness(server: &Server) -> Response {
+    let mut stream = TcpStream::connect(server.at().metrics).unwrap();
+    request(&mut stream, "GET", "/ready", &[], b"")
+}
+
 #[test]
 fn a_bad_key_file_keeps_the_last_good_keys_and_is_reported() {
     for (what, damage, said) in FAULTS {
@@ -311,6 +318,17 @@ fn a_bad_key_file_keeps_the_last_good_keys_and_is_reported() {
             assert!(knows(&server, key), "{what}: a good key is refused");
             assert!(!log.contains(&key[..20]), "{what}: a key is in the log");
         }
+        let ready = readiness(&server);
+        let reason = ready.json()["reasons"][0].clone();
+        assert_eq!(
+            (ready.status, &reason["component"]),
+            (503, &json!("key_file"))
+        );
+        assert!(
+            !reason.to_string().contains(&KEY[..20]),
+            "{what}: a key is shown"
+        );
+
         // Good content is taken up again, whatever was there before.
         if path.is_dir() {
             fs::remove_dir(&path).unwrap();
@@ -320,6 +338,9 @@ fn a_bad_key_file_keeps_the_last_good_keys_and_is_reported() {
         write_private(&path, &file_with(&key(1)));
         assert_live(&server, Instant::now(), what, &key(1));
         assert!(!knows(&server, KEY), "{what}: a removed key is good");
+        wait_for("the server to be ready again", || {
+            (readiness(&server).status == 200).then_some(())
+        });
     }
 }
 

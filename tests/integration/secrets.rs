@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use memchr::memmem;
@@ -254,6 +254,11 @@ fn no_key_is_stored_or_logged_in_whatever_form_it_was_passed() {
     assert!(server.wait_for_rows(1, "events", 10).len() >= 10);
     assert!(server.wait_for_rows(1, "logs", 20).len() >= 20);
     assert_no_key_kept(&server, &[KEY, KEY_2, UNKNOWN_KEY]);
+    for target in ["/metrics", "/ready", &format!("/metrics?token={KEY}")] {
+        let mut stream = TcpStream::connect(at.metrics).unwrap();
+        let answer = request(&mut stream, "GET", target, &[], b"");
+        assert_no_key(target, answer.body, &[KEY, KEY_2, UNKNOWN_KEY]);
+    }
     assert!(server.stop().success());
     assert_no_key_kept(&server, &[KEY, KEY_2, UNKNOWN_KEY]);
 }

@@ -369,3 +369,19 @@ fn revoking_its_key_closes_an_idle_connection_and_refuses_datagrams() {
     });
     assert_logs(&server, 1, &["before"]);
 }
+
+#[test]
+fn a_message_without_a_key_belongs_to_the_first_key_of_its_connection() {
+    let server = Server::new();
+    let mut stream = TcpStream::connect(server.at().syslog_tcp).unwrap();
+    let messages = format!(
+        "{KEY} <134>1 - - - - - - first\n{KEY_2} <134>1 - - - - - - other\n<134>1 - - - - - - keyless\n"
+    );
+    stream.write_all(messages.as_bytes()).unwrap();
+    let rows = server.wait_for_rows(1, "logs", 2);
+    assert_eq!(
+        [&rows[0]["message"], &rows[1]["message"]],
+        ["first", "keyless"]
+    );
+    assert_eq!(server.wait_for_rows(2, "logs", 1)[0]["message"], "other");
+}

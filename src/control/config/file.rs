@@ -159,7 +159,7 @@ pub(super) fn start(span: Option<Range<usize>>) -> usize {
     span.map_or(0, |span| span.start)
 }
 
-fn whole(path: &Path) -> Place {
+pub(super) fn whole(path: &Path) -> Place {
     Place::File {
         path: shown(&path.to_string_lossy()),
         position: None,

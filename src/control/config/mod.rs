@@ -7,11 +7,13 @@
 //! whether the values fit together. It opens no socket and creates no file.
 
 use std::ffi::{OsStr, OsString};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub mod edit;
+mod effective;
 mod environment;
 mod fault;
 mod file;
@@ -23,6 +25,7 @@ mod reference;
 pub mod settings;
 mod text;
 
+pub use effective::{Effective, effective};
 pub use fault::{Fault, Faults, Place, Problem};
 pub use kind::{Accepts, Reads, Refusal};
 pub use listeners::{BoundWorkspace, Listener};
@@ -141,18 +144,7 @@ impl Config {
         flags: Flags,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, Faults> {
-        let mut raw = Raw::default();
-        raw.add_flags(flags);
-        raw.add_environment(environment);
-        let named = raw
-            .first(&settings::CONFIG)
-            .map(|value| (PathBuf::from(&value.text), value.place.clone()));
-        match file::read(named, &dir.join(file::DEFAULT_NAME)) {
-            Ok(Some((path, text))) => raw.add_file(&path, &text),
-            Ok(None) => {}
-            Err(fault) => raw.faults.push(fault),
-        }
-        Self::validate(raw)
+        Self::validate(Raw::load_in(dir, flags, environment))
     }
 
     /// Turns raw settings into a configuration; does no I/O.
@@ -191,6 +183,28 @@ impl Config {
     }
 }
 
+/// The file that flags and environment name, or the default one; it may not exist.
+#[must_use]
+pub fn file_path(flags: Flags, environment: Environment) -> PathBuf {
+    let mut raw = Raw::default();
+    raw.add_flags(flags);
+    raw.add_environment(environment);
+    raw.first(&settings::CONFIG)
+        .map_or_else(|| file::DEFAULT_NAME.into(), |value| (&value.text).into())
+}
+
+/// What is wrong with a name that no setting of the file has.
+#[must_use]
+pub fn unknown_setting(key: &str) -> Problem {
+    Problem::UnknownKey {
+        key: text::shown(key),
+        nearest: text::nearest(key, settings::in_file().map(|setting| setting.key)),
+    }
+}
+
+/// Variables with their values.
+pub type Environment = Vec<(OsString, OsString)>;
+
 /// Settings as flags, in the order given.
 pub type Flags = Vec<(&'static AnySetting, OsString)>;
 
@@ -211,6 +225,30 @@ pub struct Raw {
 }
 
 impl Raw {
+    /// Reads all layers.
+    fn load(flags: Flags, environment: Environment) -> Self {
+        Self::load_in(Path::new(""), flags, environment)
+    }
+
+    fn load_in(
+        dir: &Path,
+        flags: Flags,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Self {
+        let mut raw = Self::default();
+        raw.add_flags(flags);
+        raw.add_environment(environment);
+        let named = raw
+            .first(&settings::CONFIG)
+            .map(|value| (PathBuf::from(&value.text), value.place.clone()));
+        match file::read(named, &dir.join(file::DEFAULT_NAME)) {
+            Ok(Some((path, text))) => raw.add_file(&path, &text),
+            Ok(None) => {}
+            Err(fault) => raw.faults.push(fault),
+        }
+        raw
+    }
+
     /// Adds the command line.
     pub fn add_flags(&mut self, flags: Flags) {
         for (setting, text) in flags {
@@ -402,40 +440,6 @@ impl Raw {
         Some(address)
     }
 
-    /// Listeners of one transport on one address: the second could not bind.
-    fn check_addresses(&mut self, flat: &[(&'static Setting<Address>, Listen)]) {
-        let flat = flat.iter().filter_map(|(setting, address)| {
-            Some((setting.key, self.place_of(setting), (*address)?))
-        });
-        let of_file = self
-            .listeners
-            .iter()
-            .map(|l| (l.listener.setting, l.place.clone(), l.listener.address));
-        let bound: Vec<_> = flat.chain(of_file).collect();
-        let is_udp = |key: &str| key.ends_with("udp");
-        for (i, second) in bound.iter().enumerate() {
-            for first in bound.iter().take(i) {
-                if is_udp(first.0) != is_udp(second.0) || !collide(first.2, second.2) {
-                    continue;
-                }
-                // The address that was written is at fault, not the default it met; of two, the later.
-                let (at_fault, other) = match (&first.1, &second.1) {
-                    (Place::File { .. }, Place::File { .. }) => (second, first),
-                    (a, b) if a < b => (first, second),
-                    _ => (second, first),
-                };
-                self.faults.push(Fault {
-                    place: at_fault.1.clone(),
-                    key: Some(at_fault.0),
-                    problem: Problem::AddressTaken {
-                        addr: at_fault.2,
-                        by: other.0,
-                    },
-                });
-            }
-        }
-    }
-
     /// `whole` has to be large enough for one `part`, or that part could never be taken in.
     fn check_holds<W, P>(
         &mut self,
@@ -474,18 +478,6 @@ fn read_value<K: Reads>(
         key: Some(setting.key),
         problem: Problem::refused(refusal, text, setting.kind.right()),
     })
-}
-
-/// Whether two TCP sockets could not listen on these addresses together. `[::]` is dual-stack and
-/// takes the port of IPv4 too; port 0 is a different free port each time.
-fn collide(a: SocketAddr, b: SocketAddr) -> bool {
-    let covers = |wide: IpAddr, narrow: IpAddr| match wide {
-        IpAddr::V4(ip) => ip.is_unspecified() && narrow.is_ipv4(),
-        IpAddr::V6(ip) => ip.is_unspecified(),
-    };
-    a.port() == b.port()
-        && a.port() != 0
-        && (a.ip() == b.ip() || covers(a.ip(), b.ip()) || covers(b.ip(), a.ip()))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::listeners::collide;
 use super::*;
 
 fn vars(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {

@@ -115,6 +115,7 @@ where
     let builder = builder();
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut replacements = visit.door.ingest.keys().replacements();
+    let mut may_close = pin!(may_close(visit));
     let mut look = pin!(sleep(limits::HEADER_TIMEOUT));
     let mut requests_before = 0;
     let mut draining = false;
@@ -126,7 +127,7 @@ where
                 }
                 return;
             }
-            () = visit.door.drain.cancelled(), if !draining => draining = true,
+            () = &mut may_close, if !draining => draining = true,
             Ok(()) = replacements.changed(), if !draining => {
                 if !visit.is_revoked() {
                     continue;
@@ -153,6 +154,15 @@ where
         connection.as_mut().graceful_shutdown();
         requests_before = visit.requests().0;
         look.as_mut().reset(Instant::now() + limits::DRAIN_READ);
+    }
+}
+
+/// Resolves when the server drains; on a connection without a request so far only after a moment, since one
+/// may be on its way.
+async fn may_close(visit: &Visit) {
+    visit.door.drain.cancelled().await;
+    if visit.requests().0 == 0 {
+        sleep(limits::DRAIN_READ).await;
     }
 }
 

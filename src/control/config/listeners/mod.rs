@@ -4,7 +4,7 @@
 //! address, so that the file says all there is.
 
 use std::ffi::OsStr;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use toml_edit::{Item, TableLike};
@@ -12,7 +12,7 @@ use toml_edit::{Item, TableLike};
 use super::file::{TomlFile, start, text_of};
 use super::kind::{Address, Count, FilePath, NetworkList, Switch, WorkspaceId};
 use super::text::{nearest, shown};
-use super::{Fault, Place, Problem, Raw, Reads};
+use super::{Fault, Listen, Place, Problem, Raw, Reads, Setting};
 use crate::auth::Workspace;
 use crate::control::tls::TlsFiles;
 use crate::journal::Source;
@@ -293,6 +293,54 @@ impl Reader<'_> {
             problem: Problem::Missing { needs },
         });
     }
+}
+
+impl Raw {
+    /// Listeners of one transport on one address: the second could not bind.
+    pub(super) fn check_addresses(&mut self, flat: &[(&'static Setting<Address>, Listen)]) {
+        let flat = flat.iter().filter_map(|(setting, address)| {
+            Some((setting.key, self.place_of(setting), (*address)?))
+        });
+        let of_file = self
+            .listeners
+            .iter()
+            .map(|l| (l.listener.setting, l.place.clone(), l.listener.address));
+        let bound: Vec<_> = flat.chain(of_file).collect();
+        let is_udp = |key: &str| key.ends_with("udp");
+        for (i, second) in bound.iter().enumerate() {
+            for first in bound.iter().take(i) {
+                if is_udp(first.0) != is_udp(second.0) || !collide(first.2, second.2) {
+                    continue;
+                }
+                // The address that was written is at fault, not the default it met; of two, the later.
+                let (at_fault, other) = match (&first.1, &second.1) {
+                    (Place::File { .. }, Place::File { .. }) => (second, first),
+                    (a, b) if a < b => (first, second),
+                    _ => (second, first),
+                };
+                self.faults.push(Fault {
+                    place: at_fault.1.clone(),
+                    key: Some(at_fault.0),
+                    problem: Problem::AddressTaken {
+                        addr: at_fault.2,
+                        by: other.0,
+                    },
+                });
+            }
+        }
+    }
+}
+
+/// Whether two TCP sockets could not listen on these addresses together. `[::]` is dual-stack and
+/// takes the port of IPv4 too; port 0 is a different free port each time.
+pub(super) fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let covers = |wide: IpAddr, narrow: IpAddr| match wide {
+        IpAddr::V4(ip) => ip.is_unspecified() && narrow.is_ipv4(),
+        IpAddr::V6(ip) => ip.is_unspecified(),
+    };
+    a.port() == b.port()
+        && a.port() != 0
+        && (a.ip() == b.ip() || covers(a.ip(), b.ip()) || covers(b.ip(), a.ip()))
 }
 
 fn unknown(key: &str, place: Place, known: impl Iterator<Item = &'static str>) -> Fault {

@@ -196,3 +196,14 @@ fn network_access_opens_the_defaults_and_nothing_else() {
     assert_eq!(addresses(&config, Source::Http), ["127.0.0.1:8080"]);
     assert_eq!(config.metrics, "127.0.0.1:9464".parse().ok());
 }
+
+#[test]
+fn the_example_of_the_readme_is_accepted() {
+    let readme = include_str!("../../../../README.md");
+    let (_, section) = readme.split_once("## Network access and TLS").unwrap();
+    let (_, rest) = section.split_once("```toml\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    let config = config(example).unwrap();
+    assert_eq!(config.listeners().count(), 6);
+    assert_eq!(config.listen.iter().filter(|l| l.tls.is_some()).count(), 3);
+}

@@ -1,0 +1,260 @@
+//! Changing one setting of the TOML file: everything else in it stays, comments and order too.
+//!
+//! The file as it would be is validated before anything is written; a lock keeps two edits apart, and
+//! whoever reads the file sees it before or after.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use toml_edit::{Array, DocumentMut, Item, Value};
+
+use super::{AnySetting, Config, Fault, Faults, Problem, Raw, file};
+use crate::control::atomic_file;
+
+/// Why a setting was not changed; the file is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    /// The file is at fault, or would be.
+    #[error("{0}\nnothing was changed")]
+    Faults(Faults),
+    /// The file cannot be locked, read or written.
+    #[error("cannot change {}: {error}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        error: io::Error,
+    },
+}
+
+/// Sets a setting in the file, which is created if it is not there.
+///
+/// # Errors
+///
+/// The file that would come of it is not valid, or cannot be written.
+pub fn set(path: &Path, setting: &'static AnySetting, text: &str) -> Result<(), EditError> {
+    change(path, |document| {
+        let mut value = toml_value(setting, text);
+        let root = document.as_table_mut();
+        match root.get_mut(setting.key) {
+            Some(Item::Value(old)) => {
+                // A comment behind the value belongs to the line.
+                *value.decor_mut() = old.decor().clone();
+                *old = value;
+            }
+            _ => {
+                root.insert(setting.key, Item::Value(value));
+            }
+        }
+        true
+    })
+    .map(|_| ())
+}
+
+/// Takes a setting out of the file, so that the environment's value or the default counts. Returns whether
+/// it was there.
+///
+/// # Errors
+///
+/// As [`set`].
+pub fn unset(path: &Path, setting: &'static AnySetting) -> Result<bool, EditError> {
+    change(path, |document| {
+        let root = document.as_table_mut();
+        let Some((key, _)) = root.remove_entry(setting.key) else {
+            return false;
+        };
+        keep_comment(document, &key);
+        true
+    })
+}
+
+/// A comment in front of a key that goes may be a heading: it stays, in front of what comes next.
+fn keep_comment(document: &mut DocumentMut, gone: &toml_edit::Key) {
+    let comment = gone.leaf_decor().prefix().and_then(|p| p.as_str());
+    let Some(comment) = comment.filter(|comment| comment.contains('#')) else {
+        return;
+    };
+    let trailing = document.trailing().as_str().unwrap_or_default().to_owned();
+    document.set_trailing(format!("{trailing}{comment}"));
+}
+
+/// The value in the type that reads best in TOML; the same text as a flag has.
+fn toml_value(setting: &AnySetting, text: &str) -> Value {
+    if setting.kind.takes_booleans()
+        && let Ok(switch) = text.parse::<bool>()
+    {
+        return switch.into();
+    }
+    if setting.kind.takes_integers()
+        && let Ok(number) = text.parse::<i64>()
+    {
+        return number.into();
+    }
+    if setting.kind.takes_lists() && text != "none" {
+        return text.split(',').map(str::trim).collect::<Array>().into();
+    }
+    text.into()
+}
+
+fn change(path: &Path, edit: impl FnOnce(&mut DocumentMut) -> bool) -> Result<bool, EditError> {
+    let io = |error| EditError::Io {
+        path: path.to_owned(),
+        error,
+    };
+    // A symlink stays one: what it leads to is edited.
+    let target = match fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+        found => found.map_err(io)?,
+    };
+    let lock = atomic_file::sibling(&target, ".", ".lock")
+        .and_then(|lock| atomic_file::open_private(&lock))
+        .map_err(io)?;
+    lock.lock().map_err(io)?;
+
+    let read = file::read(None, &target).map_err(|fault| fault_of(fault.problem, path))?;
+    let text = read.map(|(_, text)| text).unwrap_or_default();
+    let Ok(mut document) = text.parse::<DocumentMut>() else {
+        return Err(EditError::Faults(faults(path, &text)));
+    };
+    if !edit(&mut document) {
+        return Ok(false);
+    }
+    let changed = document.to_string();
+    let mut raw = Raw::default();
+    raw.add_file(path, &changed);
+    Config::validate(raw).map_err(EditError::Faults)?;
+    atomic_file::replace_keeping_mode(&target, |out| out.write_all(changed.as_bytes()))
+        .map_err(io)?;
+    Ok(true)
+}
+
+/// What is wrong with a text that is not TOML, with its line.
+fn faults(path: &Path, text: &str) -> Faults {
+    let mut raw = Raw::default();
+    raw.add_file(path, text);
+    Faults::new(raw.faults)
+}
+
+fn fault_of(problem: Problem, path: &Path) -> EditError {
+    EditError::Faults(Faults::new(vec![Fault {
+        place: file::whole(path),
+        key: None,
+        problem,
+    }]))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::super::settings;
+    use super::*;
+
+    /// What comes of an edit of the text, or why it was refused.
+    fn edited(
+        text: &str,
+        edit: impl FnOnce(&Path) -> Result<(), EditError>,
+    ) -> Result<String, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.toml");
+        fs::write(&path, text).unwrap();
+        let result = edit(&path);
+        let after = fs::read_to_string(&path).unwrap();
+        match result {
+            Ok(()) => Ok(after),
+            Err(error) => {
+                assert_eq!(after, text, "a refused edit changes nothing");
+                Err(error.to_string())
+            }
+        }
+    }
+
+    const FILE: &str = "# Where\ntcp = 'off' # for now\n\n  # How much\nmax_connections = 5\n\n# Doors\n[[listen.http]] # one\naddress = \"127.0.0.1:1\"\n";
+
+    #[test]
+    fn setting_a_value_keeps_every_other_byte() {
+        let after = edited(FILE, |path| set(path, &settings::TCP, "127.0.0.1:7"));
+        assert_eq!(after.unwrap(), FILE.replace("'off'", "\"127.0.0.1:7\""));
+    }
+
+    #[test]
+    fn a_new_setting_stands_in_front_of_the_tables() {
+        let after = edited(FILE, |path| {
+            set(path, &settings::ALLOW_NETWORK_ACCESS, "true")
+        })
+        .unwrap();
+        assert_eq!(
+            after,
+            FILE.replace(
+                "max_connections = 5\n",
+                "max_connections = 5\nallow_network_access = true\n"
+            )
+        );
+    }
+
+    #[test]
+    fn taking_a_setting_out_keeps_the_comments() {
+        let after = edited(FILE, |path| {
+            assert!(unset(path, &settings::MAX_CONNECTIONS)?);
+            assert!(!unset(path, &settings::MAX_CONNECTIONS)?);
+            Ok(())
+        })
+        .unwrap();
+        assert!(!after.contains("max_connections"), "{after}");
+        for comment in [
+            "# Where\n",
+            "# for now\n",
+            "# How much\n",
+            "# Doors\n",
+            "# one\n",
+        ] {
+            assert_eq!(after.matches(comment).count(), 1, "{comment}\n{after}");
+        }
+    }
+
+    #[test]
+    fn values_get_the_type_that_reads_best() {
+        let after = edited("", |path| {
+            set(path, &settings::STRICT_PERMISSIONS, "true")?;
+            set(path, &settings::WORKER_THREADS, "3")?;
+            set(path, &settings::FORWARDERS, "10.0.0.0/8, ::1")?;
+            set(path, &settings::TRUSTED_PROXIES, "none")?;
+            set(path, &settings::SEGMENT_SIZE, "64MiB")
+        });
+        assert_eq!(
+            after.unwrap(),
+            "strict_permissions = true\nworker_threads = 3\nforwarders = [\"10.0.0.0/8\", \"::1\"]\n\
+             trusted_proxies = \"none\"\nsegment_size = \"64MiB\"\n"
+        );
+    }
+
+    #[test]
+    fn a_file_that_would_be_at_fault_is_not_written() {
+        let error = edited(FILE, |path| set(path, &settings::HTTP, "127.0.0.1:1")).unwrap_err();
+        assert!(error.contains("meets the address of `http`"), "{error}");
+        assert!(error.ends_with("nothing was changed"), "{error}");
+        let error = edited(FILE, |path| set(path, &settings::TCP, "nowhere")).unwrap_err();
+        assert!(error.contains("tcp: `nowhere` is not accepted"), "{error}");
+        let error = edited("tcp = = 1", |path| set(path, &settings::TCP, "off")).unwrap_err();
+        assert!(error.contains(":1:7: not TOML"), "{error}");
+    }
+
+    #[test]
+    fn a_file_is_created_and_keeps_its_mode_and_its_symlink() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        set(&file, &settings::TCP, "off").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        set(&link, &settings::TCP, "127.0.0.1:1").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(
+            fs::read_to_string(&file).unwrap(),
+            "tcp = \"127.0.0.1:1\"\n"
+        );
+        let mode = fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
+    }
+}
