@@ -55,6 +55,12 @@ pub enum Fault {
         "the message has no streaming key: put [tell@32473 key=\"<32 hex>\"] into its structured data, or the key and a space in front of it"
     )]
     SyslogNoKey,
+    /// A listener that is bound to a workspace, and a sender that is not among those who may use it.
+    #[error("this listener takes messages from the networks in its allow list only")]
+    SourceNotAllowed,
+    /// A datagram without anything in it.
+    #[error("the datagram is empty")]
+    SyslogEmpty,
     /// The body has nothing in it.
     #[error("the body is empty: expected {0}")]
     EmptyBody(&'static str),
@@ -142,6 +148,8 @@ impl Fault {
             Self::SyslogFraming(_) => (400, "syslog_framing"),
             Self::SyslogKey(_) => (401, "invalid_key"),
             Self::SyslogNoKey => (401, "no_key"),
+            Self::SourceNotAllowed => (403, "source_not_allowed"),
+            Self::SyslogEmpty => (400, "empty_message"),
             Self::EmptyBody(_) => (400, "empty_body"),
             Self::AllLinesRejected { .. } => (400, "invalid_lines"),
             Self::BodyTooLarge(_) => (413, "payload_too_large"),

@@ -7,18 +7,42 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::auth::usage::LastUse;
-use crate::auth::{Grant, Keys, StreamingKey};
+use crate::auth::usage::{LastUse, Usage};
+use crate::auth::{KeyId, Keyring, Keys, StreamingKey, Workspace};
 use crate::fault::Fault;
 use crate::journal::{Encoding, Entry, Facts, Journal, Mark, Refused, Source, Ticket};
 use crate::limits;
 use crate::meters;
 
-/// One payload with the key it came with.
+/// What says which workspace a payload is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// The key that it came with.
+    Key(StreamingKey),
+    /// The listener that it came through, which is bound to one workspace.
+    Listener(BoundListener),
+}
+
+/// A listener that stands in for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BoundListener {
+    /// The workspace that it is bound to.
+    pub workspace: Workspace,
+    /// What stands where the public id of a key would.
+    pub id: KeyId,
+}
+
+impl From<StreamingKey> for Credential {
+    fn from(key: StreamingKey) -> Self {
+        Self::Key(key)
+    }
+}
+
+/// One payload with its credential.
 #[derive(Clone, Copy, Debug)]
 pub struct Submission<'a> {
-    /// The key.
-    pub key: StreamingKey,
+    /// The key, or what stands in for it.
+    pub credential: Credential,
     /// What kind of bytes the payload is.
     pub encoding: Encoding,
     /// The payload, without the key.
@@ -119,27 +143,27 @@ impl Ingest {
         let received_at_ns = now_ns();
         let keyring = self.keys.load();
 
-        // Authenticate, and route by nothing but the key.
+        // Authenticate, and route by nothing but the credential.
         let mut runs: Vec<Run<'_>> = Vec::new();
         let mut entries = Vec::with_capacity(submissions.len());
         let mut fault = None;
         for submission in submissions {
             let run = match runs.last_mut() {
-                Some(run) if run.key == submission.key => run,
+                Some(run) if run.credential == submission.credential => run,
                 _ => {
-                    let Some(grant) = keyring.lookup(&submission.key) else {
+                    let Some(run) = Run::begin(submission, &keyring) else {
                         fault = Some(Fault::Unauthorized);
                         break;
                     };
-                    runs.push(Run::new(submission, grant));
+                    runs.push(run);
                     let Some(run) = runs.last_mut() else { break };
                     run
                 }
             };
             run.add(submission);
             let facts = Facts {
-                workspace: run.grant.workspace(),
-                key_id: run.grant.key_id(),
+                workspace: run.workspace,
+                key_id: run.key_id,
                 source,
                 encoding: submission.encoding,
                 received_at_ns,
@@ -158,7 +182,8 @@ impl Ingest {
                 // Busy is tried again by every door but UDP: it is no refusal yet.
                 if !matches!(refused, Refused::Busy) {
                     runs.iter()
-                        .for_each(|run| run.grant.usage().refused(run.frames));
+                        .filter_map(|run| Some((run.usage?, run.frames)))
+                        .for_each(|(usage, frames)| usage.refused(frames));
                 }
                 let fault = Some(refused.into());
                 return (None, Submitted { appended: 0, fault });
@@ -166,9 +191,9 @@ impl Ingest {
         };
         for run in &runs {
             let last = LastUse::new(received_at_ns, source, run.peer.ip());
-            run.grant
-                .usage()
-                .accepted(run.frames, run.events, run.bytes, last);
+            if let Some(usage) = run.usage {
+                usage.accepted(run.frames, run.events, run.bytes, last);
+            }
             meters::door(source).appended(run.frames, run.events, run.bytes);
         }
         let submitted = Submitted {
@@ -179,10 +204,13 @@ impl Ingest {
     }
 }
 
-/// Consecutive submissions with one key: one count for all of them.
+/// Consecutive submissions with one credential: one count for all of them.
 struct Run<'a> {
-    key: StreamingKey,
-    grant: Grant<'a>,
+    credential: Credential,
+    workspace: Workspace,
+    key_id: KeyId,
+    /// What is counted for a key; for a listener only the door counts.
+    usage: Option<&'a Usage>,
     frames: u64,
     events: u64,
     bytes: u64,
@@ -190,15 +218,25 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(first: &Submission<'_>, grant: Grant<'a>) -> Self {
-        Self {
-            key: first.key,
-            grant,
+    /// Begins with a payload, if its credential is good.
+    fn begin(first: &Submission<'_>, keyring: &'a Keyring) -> Option<Self> {
+        let (workspace, key_id, usage) = match first.credential {
+            Credential::Key(key) => {
+                let grant = keyring.lookup(&key)?;
+                (grant.workspace(), grant.key_id(), Some(&**grant.usage()))
+            }
+            Credential::Listener(listener) => (listener.workspace, listener.id, None),
+        };
+        Some(Self {
+            credential: first.credential,
+            workspace,
+            key_id,
+            usage,
             frames: 0,
             events: 0,
             bytes: 0,
             peer: first.peer,
-        }
+        })
     }
 
     fn add(&mut self, submission: &Submission<'_>) {

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::fmt::{Display, Write};
+use std::net::SocketAddr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -31,6 +32,8 @@ const EVENTS: &str = "tell_events_total";
 const BYTES: &str = "tell_payload_bytes_total";
 const REFUSED: &str = "tell_refused_total";
 const REPLAYED: &str = "tell_idempotent_replays_total";
+const UDP_RECEIVED: &str = "tell_udp_received_total";
+const UDP_DROPPED: &str = "tell_udp_dropped_total";
 const COMMIT_SECONDS: &str = "tell_commit_duration_seconds";
 const COMMIT_BYTES: &str = "tell_commit_size_bytes";
 const JOURNAL_BYTES: &str = "tell_journal_size_bytes";
@@ -94,6 +97,15 @@ fn describe() {
     describe_counter!(
         REPLAYED,
         "Requests with an Idempotency-Key that came again and were answered as the first time."
+    );
+    describe_counter!(
+        UDP_RECEIVED,
+        "Datagrams taken from the sockets of a UDP listener."
+    );
+    describe_counter!(
+        UDP_DROPPED,
+        "Datagrams that were not kept, by listener: by the kernel before they were received, because the \
+         receive buffer was full, or by the server, for a reason that tell_refused_total has."
     );
     describe_histogram!(
         COMMIT_SECONDS,
@@ -296,6 +308,41 @@ pub fn doors_now() {
 /// A request with an `Idempotency-Key` came again.
 pub fn replayed() {
     METERS.replayed.increment(1);
+}
+
+/// What is counted for one UDP listener. Received and dropped by the kernel together are what was sent to it.
+#[derive(Clone, Debug)]
+pub struct DatagramMeters {
+    received: Counter,
+    by_server: Counter,
+    by_kernel: Counter,
+}
+
+impl DatagramMeters {
+    /// For the listener at this address.
+    pub fn new(listener: SocketAddr) -> Self {
+        let listener = listener.to_string();
+        let dropped =
+            |by: &'static str| counter!(UDP_DROPPED, "listener" => listener.clone(), "by" => by);
+        Self {
+            received: counter!(UDP_RECEIVED, "listener" => listener.clone()),
+            by_server: dropped("server"),
+            by_kernel: dropped("kernel"),
+        }
+    }
+
+    /// Datagrams were taken from a socket, and so many of them not kept.
+    pub fn received(&self, datagrams: u64, dropped: u64) {
+        self.received.increment(datagrams);
+        if dropped > 0 {
+            self.by_server.increment(dropped);
+        }
+    }
+
+    /// The kernel dropped so many since the sockets were opened.
+    pub fn dropped_by_kernel(&self, datagrams: u64) {
+        self.by_kernel.absolute(datagrams);
+    }
 }
 
 /// A commit ended well.

@@ -33,6 +33,7 @@ use crate::journal::{Journal, Limit, Options, Source};
 use crate::listen::inherited::{InheritError, Inherited};
 use crate::listen::observe::Observed;
 use crate::listen::open::{self, Listening, Secured};
+use crate::listen::syslog_udp::drops::KernelDrops;
 use crate::listen::{self, Door};
 use crate::status::Status;
 use crate::{limits, meters};
@@ -205,7 +206,9 @@ async fn serve(
         cors_origins: Arc::new(config.cors_origins.clone()),
     };
     let service = Arc::new(Service::from_environment());
-    let listening = open::open(listeners, &mut inherited, &door)?;
+    let udp_sockets = config.worker_threads.min(limits::UDP_SOCKETS_MAX);
+    let listening = open::open(listeners, &mut inherited, udp_sockets, &door)?;
+    let udp_drops = listening.udp_drops();
     let watching = bind_observe(config, &mut inherited)?;
     inherited.all_taken()?;
     let metrics = watching
@@ -227,6 +230,7 @@ async fn serve(
             recorder: recorder.clone(),
             ingest: Arc::clone(&door.ingest),
             health,
+            udp_drops: Arc::clone(&udp_drops),
             status: Arc::clone(&status),
         };
         tokio::spawn(listen::observe::serve(listener, observed, drained.clone()));
@@ -234,6 +238,7 @@ async fn serve(
     tokio::spawn(status.sample());
     tokio::spawn(upkeep(recorder));
     tokio::spawn(Arc::clone(taken).keep());
+    tokio::spawn(count_udp_drops(udp_drops));
     tokio::spawn(sweep(Arc::clone(&door.failures)));
     let _answers_until_the_end = drained.drop_guard();
     keys.watch().map_err(ServeError::Start)?;
@@ -335,6 +340,14 @@ async fn upkeep(recorder: PrometheusHandle) {
     loop {
         tokio::time::sleep(limits::METRICS_UPKEEP).await;
         recorder.run_upkeep();
+    }
+}
+
+/// Reads what the kernel dropped, also where nobody scrapes.
+async fn count_udp_drops(drops: Arc<KernelDrops>) {
+    loop {
+        tokio::time::sleep(limits::UDP_DROPS_INTERVAL).await;
+        drops.count();
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`StreamingKey::reveal`] writes it out. Comparing keys is the keyring's business.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use data_encoding::HEXLOWER;
@@ -58,9 +59,7 @@ impl StreamingKey {
             .chain_update(b"tell streaming key id\0")
             .chain_update(self.0)
             .finalize();
-        let mut first = [0; 8];
-        first.copy_from_slice(&digest[..8]);
-        KeyId(u64::from_be_bytes(first))
+        KeyId::from_digest(&digest)
     }
 }
 
@@ -99,6 +98,19 @@ impl fmt::Debug for StreamingKey {
 pub struct KeyId(pub u64);
 
 impl KeyId {
+    /// The id of a listener that is bound to a workspace: it depends on these three alone, so that what came
+    /// through the listener has the same id for as long as its configuration says the same.
+    pub fn of_listener(door: &str, address: SocketAddr, workspace: Workspace) -> Self {
+        let text = format!("tell bound listener\0{door}\0{address}\0{workspace}");
+        Self::from_digest(&Sha256::digest(text.as_bytes()))
+    }
+
+    fn from_digest(digest: &[u8]) -> Self {
+        let mut first = [0; 8];
+        first.copy_from_slice(&digest[..8]);
+        Self(u64::from_be_bytes(first))
+    }
+
     /// Parses `k-` and 16 hex digits.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.strip_prefix("k-")?;

@@ -5,11 +5,11 @@
 //! the setting has; several of a name take the places of several listeners, in order.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 
 use listenfd::ListenFd;
 use socket2::SockRef;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 
 use super::{bind_tcp, bind_udp};
 
@@ -88,14 +88,20 @@ impl Inherited {
         }
     }
 
-    /// As [`tcp`](Self::tcp).
-    pub fn udp(&mut self, name: &str, address: SocketAddr) -> io::Result<UdpSocket> {
+    /// As [`tcp`](Self::tcp), and the address; several sockets where they are bound here, to share the load.
+    pub fn udp(
+        &mut self,
+        name: &str,
+        address: SocketAddr,
+        sockets: usize,
+    ) -> io::Result<(Vec<UdpSocket>, SocketAddr)> {
         match take(&mut self.udp, name) {
             Some(socket) => {
-                socket.set_nonblocking(true)?;
-                UdpSocket::from_std(socket)
+                socket.set_nonblocking(false)?;
+                let bound = socket.local_addr()?;
+                Ok((vec![socket], bound))
             }
-            None => bind_udp(address),
+            None => bind_udp(address, sockets),
         }
     }
 

@@ -17,18 +17,20 @@ mod syslog;
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::RcvBufForce;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Failures;
-use crate::control::config::{BoundWorkspace, CorsOrigins};
+use crate::control::config::CorsOrigins;
 use crate::fault::Fault;
 use crate::health::Health;
 use crate::idempotency::Index;
@@ -39,6 +41,7 @@ use crate::meters;
 use crate::network::Networks;
 
 pub use stream::Stream;
+pub use syslog::Bound;
 use tls::Tls;
 
 /// What every listener works with.
@@ -82,7 +85,7 @@ pub struct Entrance {
     /// Whether every connection begins with a PROXY header.
     pub proxy_protocol: bool,
     /// Where messages without a key go, and from whom; for syslog.
-    pub bound: Option<BoundWorkspace>,
+    pub bound: Option<Bound>,
 }
 
 impl Door {
@@ -143,8 +146,26 @@ pub fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Binds a UDP socket. An address of `[::]` takes IPv4 too.
-pub fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+/// Binds `sockets` UDP sockets to one address, and says which; the kernel spreads senders over them. An
+/// address of `[::]` takes IPv4 too.
+pub fn bind_udp(address: SocketAddr, sockets: usize) -> io::Result<(Vec<UdpSocket>, SocketAddr)> {
+    let first = udp_socket(address)?;
+    // The first is bound without SO_REUSEPORT, or another server that has the address would go unnoticed.
+    first.bind(&address.into())?;
+    first.set_reuse_port(true)?;
+    let first = UdpSocket::from(first);
+    let bound = first.local_addr()?;
+    let mut all = vec![first];
+    while all.len() < sockets {
+        let further = udp_socket(address)?;
+        further.set_reuse_port(true)?;
+        further.bind(&bound.into())?;
+        all.push(further.into());
+    }
+    Ok((all, bound))
+}
+
+fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::DGRAM,
@@ -153,11 +174,12 @@ pub fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
-    // The kernel grants what net.core.rmem_max allows, without an error.
-    socket.set_recv_buffer_size(limits::UDP_RECEIVE_BUFFER_BYTES)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    UdpSocket::from_std(socket.into())
+    // Where the process may not go beyond net.core.rmem_max, the kernel grants that, without an error.
+    let forced = setsockopt(&socket, RcvBufForce, &limits::UDP_RECEIVE_BUFFER_BYTES);
+    if forced.is_err() {
+        socket.set_recv_buffer_size(limits::UDP_RECEIVE_BUFFER_BYTES)?;
+    }
+    Ok(socket)
 }
 
 /// A connection counts against the bound for as long as this lives.

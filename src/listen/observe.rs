@@ -16,6 +16,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::syslog_udp::drops::KernelDrops;
 use crate::health::{Health, Unready};
 use crate::ingest::Ingest;
 use crate::meters::Busiest;
@@ -31,6 +32,8 @@ pub struct Observed {
     pub ingest: Arc<Ingest>,
     /// Readiness.
     pub health: Arc<Health>,
+    /// What the kernel dropped.
+    pub udp_drops: Arc<KernelDrops>,
     /// All of it, for people.
     pub status: Arc<Status>,
 }
@@ -83,6 +86,7 @@ impl Observed {
     }
 
     fn metrics(&self) -> String {
+        self.udp_drops.count();
         let journal = self.ingest.journal().status();
         meters::journal_now(journal.disk_bytes, journal.queued_bytes);
         meters::doors_now();

@@ -3,17 +3,21 @@
 use std::fmt::Write;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
 use super::inherited::Inherited;
+use super::syslog_udp::drops::KernelDrops;
 use super::tls::Tls;
-use super::{Door, Entrance, Slot, Stream, accept, http, syslog_tcp, syslog_udp, tcp};
+use super::{Bound, Door, Entrance, Slot, Stream, accept, http, syslog_tcp, syslog_udp, tcp};
+use crate::auth::KeyId;
 use crate::control::config::{Config, Listener};
 use crate::control::tls::TlsReload;
+use crate::ingest::BoundListener;
 use crate::journal::Source;
+use crate::meters::DatagramMeters;
 use crate::network::is_loopback;
 use crate::server::ServeError;
 
@@ -48,18 +52,26 @@ pub fn read_tls(config: &Config) -> Result<(Vec<Secured>, TlsReload), ServeError
 
 /// Where the server listens.
 #[derive(Debug, Default)]
-pub struct Listening(Vec<(Source, SocketAddr)>);
+pub struct Listening {
+    addresses: Vec<(Source, SocketAddr)>,
+    udp_drops: Arc<KernelDrops>,
+}
 
 impl Listening {
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (Source, SocketAddr)> {
-        self.0.iter().copied()
+        self.addresses.iter().copied()
+    }
+
+    /// What the kernel drops of UDP.
+    pub fn udp_drops(&self) -> Arc<KernelDrops> {
+        Arc::clone(&self.udp_drops)
     }
 
     /// The addresses of one kind, `off` where there is none.
     pub fn of(&self, door: Source) -> String {
         let mut text = String::new();
-        for (_, address) in self.0.iter().filter(|(of, _)| *of == door) {
+        for (_, address) in self.addresses.iter().filter(|(of, _)| *of == door) {
             let comma = if text.is_empty() { "" } else { ", " };
             // Writing to a String does not fail.
             let _ = write!(text, "{comma}{address}");
@@ -71,52 +83,56 @@ impl Listening {
     }
 }
 
-/// Binds the listeners that no socket was passed for, and starts to serve them.
+/// Binds the listeners that no socket was passed for, those for UDP with so many sockets each, and starts to
+/// serve them.
 pub fn open(
     listeners: Vec<Secured>,
     inherited: &mut Inherited,
+    udp_sockets: usize,
     door: &Door,
 ) -> Result<Listening, ServeError> {
-    let mut listening = Listening::default();
+    let mut addresses = Vec::new();
+    let mut udp_drops = KernelDrops::default();
     for Secured { listener, tls } in listeners {
-        let bound = open_one(&listener, tls, inherited, door.clone()).map_err(|error| {
-            ServeError::Listen {
-                what: listener.setting,
-                address: listener.address,
-                error,
-            }
+        let door = enter_by(&listener, tls, door.clone());
+        let bound = match listener.door {
+            Source::Tcp => open_tcp(&listener, inherited, door, tcp::serve),
+            Source::Http => open_tcp(&listener, inherited, door, http::serve),
+            Source::SyslogTcp => open_tcp(&listener, inherited, door, syslog_tcp::serve),
+            Source::SyslogUdp => inherited
+                .udp(listener.door.as_str(), listener.address, udp_sockets)
+                .and_then(|sockets| open_udp(sockets, &door, &mut udp_drops)),
+        };
+        let bound = bound.map_err(|error| ServeError::Listen {
+            what: listener.setting,
+            address: listener.address,
+            error,
         })?;
         warn_in_the_clear(&listener, bound);
-        listening.0.push((listener.door, bound));
+        addresses.push((listener.door, bound));
     }
-    Ok(listening)
+    Ok(Listening {
+        addresses,
+        udp_drops: Arc::new(udp_drops),
+    })
 }
 
-fn open_one(
-    listener: &Listener,
-    tls: Option<Arc<Tls>>,
-    inherited: &mut Inherited,
-    mut door: Door,
-) -> io::Result<SocketAddr> {
+fn enter_by(listener: &Listener, tls: Option<Arc<Tls>>, mut door: Door) -> Door {
     door.entrance = Arc::new(Entrance {
         tls,
         connections: listener
             .max_connections
             .map(|n| Arc::new(Semaphore::new(n))),
         proxy_protocol: listener.proxy_protocol,
-        bound: listener.bound.clone(),
+        bound: listener.bound.as_ref().map(|bound| Bound {
+            allow: bound.allow.clone(),
+            listener: BoundListener {
+                workspace: bound.workspace,
+                id: KeyId::of_listener(listener.door.as_str(), listener.address, bound.workspace),
+            },
+        }),
     });
-    match listener.door {
-        Source::Tcp => open_tcp(listener, inherited, door, tcp::serve),
-        Source::Http => open_tcp(listener, inherited, door, http::serve),
-        Source::SyslogTcp => open_tcp(listener, inherited, door, syslog_tcp::serve),
-        Source::SyslogUdp => {
-            let socket = inherited.udp(listener.door.as_str(), listener.address)?;
-            let bound = socket.local_addr()?;
-            door.tasks.clone().spawn(syslog_udp::serve(socket, door));
-            Ok(bound)
-        }
-    }
+    door
 }
 
 fn open_tcp<F>(
@@ -132,6 +148,21 @@ where
     let bound = socket.local_addr()?;
     let tasks = door.tasks.clone();
     tasks.spawn(accept(socket, door, listener.door, serve));
+    Ok(bound)
+}
+
+fn open_udp(
+    (sockets, bound): (Vec<UdpSocket>, SocketAddr),
+    door: &Door,
+    drops: &mut KernelDrops,
+) -> io::Result<SocketAddr> {
+    let meters = DatagramMeters::new(bound);
+    drops.watch(&sockets, meters.clone())?;
+    for socket in sockets {
+        let (meters, door) = (meters.clone(), door.clone());
+        let tasks = door.tasks.clone();
+        tasks.spawn_blocking(move || syslog_udp::serve(socket, meters, &door));
+    }
     Ok(bound)
 }
 

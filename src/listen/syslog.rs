@@ -3,11 +3,33 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use super::Door;
 use crate::auth::{Keyring, StreamingKey};
 use crate::fault::Fault;
-use crate::ingest::Submission;
+use crate::ingest::{BoundListener, Credential, Submission};
 use crate::journal::Encoding;
+use crate::network::Networks;
 use crate::wire::syslog::{extract, pack};
+
+/// How a listener takes messages without a key, where it takes them at all.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// Who may send.
+    pub allow: Networks,
+    /// What their messages are taken for.
+    pub listener: BoundListener,
+}
+
+/// Whether this sender may use the listener, and what its messages without a key are taken for.
+pub(super) fn fallback(door: &Door, peer: SocketAddr) -> Result<Option<Credential>, Fault> {
+    match &door.entrance.bound {
+        None => Ok(None),
+        Some(bound) if bound.allow.contains(peer.ip()) => {
+            Ok(Some(Credential::Listener(bound.listener)))
+        }
+        Some(_) => Err(Fault::SourceNotAllowed),
+    }
+}
 
 /// Messages on their way into the journal. Consecutive ones of one key and sender share a payload: one
 /// record for what one read brought.
@@ -19,7 +41,7 @@ pub(super) struct Gathered {
 
 #[derive(Debug)]
 struct Group {
-    key: StreamingKey,
+    credential: Credential,
     peer: SocketAddr,
     messages: u64,
     range: Range<usize>,
@@ -32,43 +54,49 @@ impl Gathered {
         self.groups.clear();
     }
 
-    /// Adds one message, without its key. `sticky` is the key for a message that has none; returns the key
-    /// that was used.
+    /// Adds one message, without its key. `fallback` is the credential of a message that has no key; returns
+    /// the one that was used.
     pub fn add(
         &mut self,
         message: &[u8],
         truncated: bool,
         peer: SocketAddr,
         keyring: &Keyring,
-        sticky: Option<StreamingKey>,
-    ) -> Result<StreamingKey, Fault> {
+        fallback: Option<Credential>,
+    ) -> Result<Credential, Fault> {
         // Senders that put the key into every message send the same one: it was looked up in this read.
-        let last = self.groups.last().map(|group| group.key);
+        let last = self.groups.last().map(|group| group.credential);
         let known = |key: &StreamingKey| {
-            (last == Some(*key) || keyring.lookup(key).is_some()).then_some(*key)
+            (last == Some(Credential::Key(*key)) || keyring.lookup(key).is_some()).then_some(*key)
         };
         let (own, kept) = extract(message)?.resolve(known)?;
-        let (key, kept) = match (own, sticky) {
-            (Some(own), _) => (own, kept),
-            (None, Some(sticky)) => (sticky, kept.of_connection(sticky)),
+        let (credential, kept) = match (own, fallback) {
+            (Some(own), _) => (own.into(), kept),
+            (None, Some(Credential::Key(key))) => (key.into(), kept.of_connection(key)),
+            (None, Some(listener)) => (listener, kept),
             (None, None) => return Err(Fault::SyslogNoKey),
         };
         let start = self.packed.len();
         pack::push(&mut self.packed, truncated, |out| kept.append_to(out));
         let end = self.packed.len();
         match self.groups.last_mut() {
-            Some(group) if group.key == key && group.peer == peer => {
+            Some(group) if group.credential == credential && group.peer == peer => {
                 group.messages += 1;
                 group.range.end = end;
             }
             _ => self.groups.push(Group {
-                key,
+                credential,
                 peer,
                 messages: 1,
                 range: start..end,
             }),
         }
-        Ok(key)
+        Ok(credential)
+    }
+
+    /// Bytes gathered so far.
+    pub fn bytes(&self) -> usize {
+        self.packed.len()
     }
 
     /// One submission a group.
@@ -76,7 +104,7 @@ impl Gathered {
         self.groups
             .iter()
             .map(|group| Submission {
-                key: group.key,
+                credential: group.credential,
                 encoding: Encoding::Syslog,
                 payload: &self.packed[group.range.clone()],
                 events: group.messages,

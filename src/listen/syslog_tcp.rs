@@ -6,11 +6,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::connection::{self, Next, Progress, Protocol};
-use super::syslog::Gathered;
+use super::syslog::{Gathered, fallback};
 use super::{Door, Slot, Stream};
-use crate::auth::StreamingKey;
 use crate::fault::Fault;
-use crate::ingest::Ingest;
+use crate::ingest::{Credential, Ingest};
 use crate::journal::Source;
 use crate::limits;
 use crate::wire::syslog::{Framer, Framing};
@@ -21,11 +20,19 @@ thread_local! {
 
 /// Serves one connection.
 pub async fn serve(mut stream: Stream, peer: SocketAddr, _slot: Slot, door: Door) {
+    let credential = match fallback(&door, peer) {
+        Ok(credential) => credential,
+        Err(fault) => {
+            tracing::debug!(%peer, source = "syslog_tcp", %fault, "connection refused");
+            door.refuse(Source::SyslogTcp, peer, &fault).await;
+            return;
+        }
+    };
     let messages = Messages {
         ingest: Arc::clone(&door.ingest),
         framer: Framer::new(limits::SYSLOG_MESSAGE_BYTES),
         peer,
-        key: None,
+        credential,
     };
     connection::serve(&mut stream, messages, Source::SyslogTcp, peer, &door).await;
     stream.close().await;
@@ -36,9 +43,9 @@ struct Messages {
     ingest: Arc<Ingest>,
     framer: Framer,
     peer: SocketAddr,
-    /// The key of the first message that brought one: it authenticates the connection. A later message
-    /// with another key stands for itself.
-    key: Option<StreamingKey>,
+    /// The listener, where it is bound to a workspace; else the key of the first message that brought one,
+    /// which authenticates the connection. A later message with another key stands for itself.
+    credential: Option<Credential>,
 }
 
 impl Protocol for Messages {
@@ -51,11 +58,14 @@ impl Protocol for Messages {
     }
 
     fn is_authenticated(&self) -> bool {
-        self.key.is_some()
+        self.credential.is_some()
     }
 
     fn keys_still_good(&mut self) -> bool {
-        self.key.is_none_or(|key| self.ingest.knows(&key))
+        match self.credential {
+            Some(Credential::Key(key)) => self.ingest.knows(&key),
+            Some(Credential::Listener(_)) | None => true,
+        }
     }
 }
 
@@ -68,13 +78,13 @@ impl Messages {
         GATHERED.with_borrow_mut(|gathered| {
             gathered.clear();
             // What the journal does not take is offered again, to a framer in the state of before.
-            let before = (self.framer.clone(), self.key);
+            let before = (self.framer.clone(), self.credential);
             let (consumed, fault) = self.gather(bytes, cut, gathered);
             let submissions = gathered.submissions();
             let submitted = self.ingest.submit(Source::SyslogTcp, &submissions);
             match submitted.fault {
                 Some(Fault::Busy | Fault::Full) => {
-                    (self.framer, self.key) = before;
+                    (self.framer, self.credential) = before;
                     Progress {
                         consumed: 0,
                         next: Next::AwaitRoom,
@@ -106,9 +116,9 @@ impl Messages {
                     bytes: message,
                     truncated,
                     consumed,
-                } => match gathered.add(message, truncated, self.peer, &keyring, self.key) {
-                    Ok(key) => {
-                        self.key.get_or_insert(key);
+                } => match gathered.add(message, truncated, self.peer, &keyring, self.credential) {
+                    Ok(credential) => {
+                        self.credential.get_or_insert(credential);
                         at += consumed;
                     }
                     Err(fault) => return (at, Some(fault)),

@@ -10,7 +10,7 @@ use super::connection::{self, Next, Progress, Protocol};
 use super::{Door, Sender, Slot, Stream};
 use crate::auth::StreamingKey;
 use crate::fault::Fault;
-use crate::ingest::{Ingest, Submission};
+use crate::ingest::{Credential, Ingest, Submission};
 use crate::journal::{Encoding, Source};
 use crate::limits;
 use crate::wire::batch::Batch;
@@ -122,7 +122,7 @@ impl Frames {
             };
             at += consumed;
             cut.submissions.push(Submission {
-                key: batch.api_key,
+                credential: batch.api_key.into(),
                 encoding: Encoding::FlatBuffer {
                     schema_type: batch.schema_type,
                 },
@@ -136,12 +136,15 @@ impl Frames {
 
     fn note_keys(&mut self, appended: &[Submission<'_>]) {
         for submission in appended {
-            if self.keys.first() == Some(&submission.key) {
+            let Credential::Key(key) = submission.credential else {
+                continue;
+            };
+            if self.keys.first() == Some(&key) {
                 continue;
             }
-            self.keys.retain(|key| *key != submission.key);
+            self.keys.retain(|kept| *kept != key);
             self.keys.truncate(WATCHED_KEYS - 1);
-            self.keys.insert(0, submission.key);
+            self.keys.insert(0, key);
         }
     }
 }

@@ -335,6 +335,17 @@ impl Server {
         self.metrics().lines().find_map(value).unwrap_or(0.0)
     }
 
+    /// The sum over the series of a metric that have all these labels, as `name="value"`.
+    pub fn metric_sum(&self, name: &str, labels: &[&str]) -> u64 {
+        self.metrics()
+            .lines()
+            .filter_map(|line| line.strip_prefix(name))
+            .filter(|rest| rest.starts_with(['{', ' ']))
+            .filter(|rest| labels.iter().all(|label| rest.contains(label)))
+            .filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum::<f64>() as u64
+    }
+
     /// Posts JSON lines with [`KEY`] and expects them to be accepted.
     pub fn post_events(&self, lines: &str) -> Response {
         let bearer = format!("Bearer {KEY}");

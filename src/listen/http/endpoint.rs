@@ -79,7 +79,7 @@ pub(super) async fn take(
         judge(raw)
     }?;
     let submission = Submission {
-        key,
+        credential: key.into(),
         encoding: judged.encoding,
         payload: &judged.payload,
         events: judged.taken.accepted,

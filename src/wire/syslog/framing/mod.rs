@@ -2,7 +2,8 @@
 //!
 //! Both framings are understood, told apart for each message by how it starts:
 //!
-//! - octet counting, `MSG-LEN SP MSG` (section 3.4.1): the message is exactly so many bytes, newlines included;
+//! - octet counting, `MSG-LEN SP MSG` (section 3.4.1): the message is exactly so many bytes, newlines included, but for
+//!   one at its end, which syslog-ng adds and counts;
 //! - a trailer (section 3.4.2): the message ends before LF, CR LF or NUL. NUL is a trailer of its own because
 //!   Python's `SysLogHandler` sends nothing else over TCP; `msg NUL LF` is one message and a blank.
 //!
@@ -142,7 +143,7 @@ impl Framer {
                 Some(bytes) => {
                     self.after_counted = true;
                     Framing::Message {
-                        bytes,
+                        bytes: bytes.strip_suffix(b"\n").unwrap_or(bytes),
                         truncated: false,
                         consumed: prefix + len,
                     }

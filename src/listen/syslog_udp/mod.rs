@@ -1,0 +1,147 @@
+//! Syslog over UDP: every datagram is one message and stands alone, with a key of its own. There is nobody
+//! to push back on: what cannot be kept is counted by its reason.
+
+mod batch;
+pub mod drops;
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::thread;
+
+use batch::{Receiver, Wait};
+
+use super::syslog::{Gathered, fallback};
+use super::{Door, LogGate};
+use crate::auth::Keyring;
+use crate::fault::Fault;
+use crate::journal::Source;
+use crate::limits;
+use crate::meters::{self, DatagramMeters};
+use crate::wire::syslog::datagram_message;
+
+/// Receives until the server drains, then takes what the socket still holds. Blocks its thread: the runtime
+/// would wake up for each datagram, which costs more than the datagram.
+pub fn serve(socket: UdpSocket, meters: DatagramMeters, door: &Door) {
+    let mut datagrams = Datagrams {
+        gathered: Gathered::default(),
+        gate: LogGate::default(),
+        meters,
+    };
+    if let Err(error) = datagrams.serve(socket, door) {
+        tracing::error!(%error, "the UDP socket failed");
+    }
+}
+
+struct Datagrams {
+    gathered: Gathered,
+    gate: LogGate,
+    meters: DatagramMeters,
+}
+
+impl Datagrams {
+    fn serve(&mut self, socket: UdpSocket, door: &Door) -> io::Result<()> {
+        let mut receiver = Receiver::new(socket)?;
+        while !door.drain.is_cancelled() {
+            if !self.turn(&mut receiver, Wait::ForOne, door)? {
+                thread::sleep(limits::UDP_GATHER);
+            }
+        }
+        while self.turn(&mut receiver, Wait::No, door)? {}
+        Ok(())
+    }
+
+    /// Takes what is there, up to the bound of a turn. Returns whether there may be more.
+    fn turn(&mut self, receiver: &mut Receiver, wait: Wait, door: &Door) -> io::Result<bool> {
+        let mut received = 0;
+        let mut dropped = 0;
+        let mut wait = wait;
+        let more = loop {
+            let keyring = door.ingest.keys();
+            let batch = receiver.receive(wait, |datagram, peer| {
+                dropped += self.take(datagram, peer, &keyring.load(), door);
+            })?;
+            wait = Wait::No;
+            received += batch;
+            if batch < limits::DATAGRAMS_PER_CALL {
+                break false;
+            }
+            if received >= limits::DATAGRAMS_PER_TURN {
+                break true;
+            }
+        };
+        if received > 0 {
+            dropped += self.submit(door);
+            self.meters.received(received as u64, dropped);
+        }
+        Ok(more)
+    }
+
+    /// Gathers one message. Returns how many were not kept.
+    fn take(&mut self, datagram: &[u8], peer: SocketAddr, keyring: &Keyring, door: &Door) -> u64 {
+        let message = datagram_message(datagram);
+        if message.is_empty() {
+            return refused(1, &Fault::SyslogEmpty);
+        }
+        let truncated = message.len() > limits::SYSLOG_MESSAGE_BYTES;
+        let message = &message[..message.len().min(limits::SYSLOG_MESSAGE_BYTES)];
+        // What is appended in one piece has to fit any segment.
+        let mut dropped = 0;
+        if self.gathered.bytes() + message.len() > limits::READ_BYTES {
+            dropped += self.submit(door);
+        }
+        let added = fallback(door, peer).and_then(|fallback| {
+            self.gathered
+                .add(message, truncated, peer, keyring, fallback)
+        });
+        if let Err(fault) = added {
+            dropped += refused(1, &fault);
+            if fault.is_failed_authentication() {
+                // There is no answer to delay.
+                door.failures.note(peer.ip());
+            }
+        }
+        dropped
+    }
+
+    /// Appends what was gathered, and forgets it. Returns how many messages were not kept.
+    fn submit(&mut self, door: &Door) -> u64 {
+        let dropped = self.append(door);
+        self.gathered.clear();
+        dropped
+    }
+
+    fn append(&mut self, door: &Door) -> u64 {
+        let mut dropped = 0;
+        let submissions = self.gathered.submissions();
+        let mut from = 0;
+        // A key that was revoked between two datagrams costs its own messages, not those behind them.
+        while from < submissions.len() {
+            let submitted = door.ingest.submit(Source::SyslogUdp, &submissions[from..]);
+            from += submitted.appended;
+            match submitted.fault {
+                None => return dropped,
+                Some(fault @ Fault::Unauthorized) => {
+                    dropped += refused(
+                        self.gathered.messages_from(from) - self.gathered.messages_from(from + 1),
+                        &fault,
+                    );
+                    from += 1;
+                }
+                Some(fault) => {
+                    dropped += refused(self.gathered.messages_from(from), &fault);
+                    if self.gate.open() {
+                        tracing::warn!(dropped, %fault, "syslog datagrams dropped");
+                    }
+                    return dropped;
+                }
+            }
+        }
+        dropped
+    }
+}
+
+/// Counts messages that are not kept.
+fn refused(messages: u64, fault: &Fault) -> u64 {
+    meters::door(Source::SyslogUdp).refused(fault, messages);
+    messages
+}

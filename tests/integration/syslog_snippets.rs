@@ -1,0 +1,269 @@
+//! The snippets for syslog senders in the README, run as they stand there: only the key, the port and the
+//! place of the sender's own files are this test's.
+
+use std::fs;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::harness::{KEY, Server, program, wait_for};
+use crate::secrets::assert_no_key_kept;
+
+/// Where `.ci/unpack-syslog-ng` puts it.
+const SYSLOG_NG: &str = "/opt/tell-tests/syslog-ng";
+
+/// The snippet of a language, with the key and the port of a server.
+fn snippet(language: &str, port: u16) -> String {
+    let readme = include_str!("../../README.md");
+    let fence = format!("\n```{language}\n");
+    let mut parts = readme.split(&fence);
+    let (Some(_), Some(from), None) = (parts.next(), parts.next(), parts.next()) else {
+        panic!("the README has not exactly one snippet of {language}");
+    };
+    let (snippet, _) = from.split_once("\n```").expect("the snippet ends");
+    assert!(snippet.contains("KEY") && snippet.contains("1514"));
+    snippet
+        .replace("KEY", KEY)
+        .replace("1514", &port.to_string())
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A syslog daemon, killed when it is dropped.
+struct Daemon(Child);
+
+impl Daemon {
+    fn start(command: &mut Command) -> Self {
+        let child = command.stdin(Stdio::null()).spawn();
+        Self(child.expect("the daemon runs"))
+    }
+
+    /// Sends bytes to its input, once it listens.
+    fn log(&mut self, port: u16, bytes: &str) {
+        let mut stream = wait_for("the daemon to listen", || {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                panic!("the daemon ended at its start: {status}");
+            }
+            TcpStream::connect(("127.0.0.1", port)).ok()
+        });
+        stream.write_all(bytes.as_bytes()).unwrap();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+const LINE: &str = "<27>1 2026-01-02T03:04:05.678901+01:00 web01 cron 815 RUN - from the machine\n";
+
+fn assert_line(server: &Server) {
+    let row = only_row(server);
+    assert_columns(
+        &row,
+        &[
+            ("time", "2026-01-02T02:04:05.678Z"),
+            ("message", "from the machine"),
+            ("level", "error"),
+            ("facility", "daemon"),
+            ("host", "web01"),
+            ("app", "cron"),
+            ("procid", "815"),
+            ("msgid", "RUN"),
+        ],
+    );
+    assert!(row["structured_data"].get("tell@32473").is_none(), "{row}");
+}
+
+fn only_row(server: &Server) -> Value {
+    let mut rows = server.wait_for_rows(1, "logs", 1);
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_no_key_kept(server, &[KEY]);
+    rows.remove(0)
+}
+
+#[track_caller]
+fn assert_columns(row: &Value, columns: &[(&str, &str)]) {
+    for (column, expected) in columns {
+        assert_eq!(row[column], *expected, "{column} of {row}");
+    }
+}
+
+#[test]
+fn the_readmes_line_for_logger_delivers() {
+    let server = Server::new();
+    program("logger", "bsdutils");
+    let script = snippet("sh", server.at().syslog_tcp.port());
+    let status = Command::new("sh").args(["-euc", &script]).status().unwrap();
+    assert!(status.success());
+    assert_columns(
+        &only_row(&server),
+        &[
+            ("message", "disk almost full"),
+            ("level", "warning"),
+            ("facility", "local3"),
+            ("app", "backup"),
+        ],
+    );
+}
+
+#[test]
+fn the_readmes_lines_for_rsyslog_deliver() {
+    let server = Server::new();
+    let directory = tempfile::tempdir().unwrap();
+    let input = free_port();
+    let configuration = format!(
+        "global(workDirectory=\"{}\")\nmodule(load=\"imtcp\")\n\
+         input(type=\"imtcp\" address=\"127.0.0.1\" port=\"{input}\")\n{}\n",
+        directory.path().display(),
+        snippet("rsyslog", server.at().syslog_tcp.port())
+    );
+    let file = write(directory.path(), "rsyslog.conf", &configuration);
+    let mut rsyslogd = Daemon::start(
+        Command::new(program("rsyslogd", "rsyslog"))
+            .args(["-n", "-f"])
+            .arg(file)
+            .arg("-i")
+            .arg(directory.path().join("pid")),
+    );
+    rsyslogd.log(input, &format!("{LINE}\n"));
+    assert_line(&server);
+}
+
+#[test]
+fn the_readmes_lines_for_syslog_ng_deliver() {
+    let server = Server::new();
+    let directory = tempfile::tempdir().unwrap();
+    let input = free_port();
+    let (program, version, libraries) = syslog_ng();
+    let configuration = format!(
+        "@version: {version}\nsource s_src {{ syslog(ip(\"127.0.0.1\") port({input}) \
+         transport(\"tcp\") keep-hostname(yes)); }};\n{}\n",
+        snippet("syslog-ng", server.at().syslog_tcp.port())
+    );
+    let file = write(directory.path(), "syslog-ng.conf", &configuration);
+    let in_directory =
+        |option: &str, name: &str| format!("{option}={}", directory.path().join(name).display());
+    let mut command = Command::new(program);
+    command
+        .args(["--foreground", "--no-caps"])
+        .arg(format!("--cfgfile={}", file.display()))
+        .arg(in_directory("--persist-file", "persist"))
+        .arg(in_directory("--pidfile", "pid"))
+        .arg(in_directory("--control", "control"));
+    if let Some(libraries) = libraries {
+        command
+            .arg(format!("--module-path={}", modules().display()))
+            .env("LD_LIBRARY_PATH", libraries);
+    }
+    let mut syslog_ng = Daemon::start(&mut command);
+    syslog_ng.log(input, &format!("{} {LINE}", LINE.len()));
+    assert_line(&server);
+}
+
+/// The directory with its modules, which is named after its release.
+fn modules() -> PathBuf {
+    let directory = fs::read_dir(Path::new(SYSLOG_NG).join("usr/lib/syslog-ng")).unwrap();
+    directory
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.is_dir())
+        .expect("syslog-ng has modules")
+}
+
+/// The program and the version of its configuration; where it is not installed but unpacked, also where its libraries are.
+fn syslog_ng() -> (PathBuf, String, Option<String>) {
+    let unpacked = Path::new(SYSLOG_NG).join("usr/sbin/syslog-ng");
+    let (program, libraries) = if unpacked.is_file() {
+        let architecture = std::env::consts::ARCH;
+        let libraries = [
+            format!("{SYSLOG_NG}/usr/lib/{architecture}-linux-gnu"),
+            format!("{SYSLOG_NG}/lib/{architecture}-linux-gnu"),
+            format!("{SYSLOG_NG}/usr/lib/syslog-ng"),
+        ];
+        (unpacked, Some(libraries.join(":")))
+    } else {
+        (
+            program(
+                "syslog-ng",
+                "syslog-ng-core (or run .ci/unpack-syslog-ng, which keeps rsyslog)",
+            ),
+            None,
+        )
+    };
+    let output = Command::new(&program)
+        .arg("--version")
+        .env("LD_LIBRARY_PATH", libraries.as_deref().unwrap_or_default())
+        .output()
+        .expect("syslog-ng runs");
+    let output = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version = output
+        .lines()
+        .find_map(|line| line.strip_prefix("Config version: "))
+        .unwrap_or_else(|| panic!("syslog-ng tells no version: {output}"));
+    (program, version.trim().to_owned(), libraries)
+}
+
+#[test]
+fn the_readmes_lines_for_python_deliver() {
+    let server = Server::new();
+    let script = format!(
+        "{}\ntry:\n    1 / 0\nexcept ZeroDivisionError:\n    logging.getLogger('jobs').exception('job failed')\n",
+        snippet("python", server.at().syslog_udp.port())
+    );
+    let output = Command::new(program("python3", "python3"))
+        .args(["-c", &script])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let row = only_row(&server);
+    assert_columns(
+        &row,
+        &[
+            ("level", "error"),
+            ("facility", "user"),
+            ("app", "myapp"),
+            ("msgid", "jobs"),
+        ],
+    );
+    let message = row["message"].as_str().unwrap();
+    assert!(message.starts_with("job failed\nTraceback"), "{message}");
+    assert!(message.contains("ZeroDivisionError"), "{message}");
+}
+
+#[test]
+fn messages_as_docker_sends_them_are_taken() {
+    let server = Server::new();
+    // The format of its driver with syslog-format=rfc3164: time.Stamp, host, tag, the daemon's pid.
+    let mut stream = TcpStream::connect(server.at().syslog_tcp).unwrap();
+    let line = format!("<30>Jan  2 03:04:05 host1 {KEY} web[4711]: GET / 200\n");
+    stream.write_all(line.as_bytes()).unwrap();
+    assert_columns(
+        &only_row(&server),
+        &[
+            ("message", "GET / 200"),
+            ("level", "info"),
+            ("facility", "daemon"),
+            ("host", "host1"),
+            ("app", "web"),
+            ("procid", "4711"),
+        ],
+    );
+}
+
+fn write(directory: &Path, name: &str, text: &str) -> PathBuf {
+    let file = directory.join(name);
+    fs::write(&file, text).unwrap();
+    file
+}
