@@ -91,6 +91,16 @@ pub enum Fault {
     /// The body could not be read to its end.
     #[error("the body ended before its announced length")]
     BodyCut,
+    /// The `Idempotency-Key`.
+    #[error(
+        "the Idempotency-Key is not accepted: expected one, of 1 to 255 printable ASCII characters"
+    )]
+    IdempotencyKey,
+    /// The `Idempotency-Key` was used for something else.
+    #[error(
+        "the Idempotency-Key was used for a request with another body or path within the last 24 hours; nothing was kept, send this one with a key of its own"
+    )]
+    IdempotencyMismatch,
     /// No such path.
     #[error("no such path; there are /v1/events, /v1/logs, /v1/ingest, /health and /ready")]
     NotFound,
@@ -147,6 +157,8 @@ impl Fault {
             Self::ContentEncoding => (415, "unsupported_encoding"),
             Self::Compression(_) => (400, "invalid_compression"),
             Self::BodyCut => (400, "incomplete_body"),
+            Self::IdempotencyKey => (400, "invalid_idempotency_key"),
+            Self::IdempotencyMismatch => (422, "idempotency_mismatch"),
             Self::NotFound => (404, "not_found"),
             Self::Method(_) => (405, "method_not_allowed"),
             Self::Busy => (503, "busy"),

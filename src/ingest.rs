@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::auth::usage::{LastUse, Usage};
 use crate::auth::{KeyId, Keyring, Keys, StreamingKey, Workspace};
 use crate::fault::Fault;
-use crate::journal::{Encoding, Entry, Facts, Journal, Refused, Source, Ticket};
+use crate::journal::{Encoding, Entry, Facts, Journal, Mark, Refused, Source, Ticket};
 use crate::limits;
 use crate::meters;
 
@@ -93,8 +93,8 @@ impl Ingest {
     /// Takes what a protocol without acknowledgements delivered. Stops at the first submission whose key is
     /// not known; what stood before it is appended, in one piece.
     pub fn submit(&self, source: Source, submissions: &[Submission<'_>]) -> Submitted {
-        self.path(source, submissions, |entries| self.journal.append(entries))
-            .1
+        let append = |entries: &[Entry<'_>]| self.journal.append(entries);
+        self.path(source, submissions, None, append).1
     }
 
     /// Takes one payload and returns once it is durable.
@@ -103,14 +103,26 @@ impl Ingest {
         source: Source,
         submission: Submission<'_>,
     ) -> Result<(), Fault> {
+        let ticket = self.submit_acked(source, submission, None).await?;
+        ticket.await.map_err(|_| Fault::CommitFailed)
+    }
+
+    /// Takes one payload, with the mark of its request where that is idempotent; the ticket resolves once it
+    /// is durable.
+    pub async fn submit_acked(
+        &self,
+        source: Source,
+        submission: Submission<'_>,
+        mark: Option<Mark>,
+    ) -> Result<Ticket, Fault> {
         let deadline = tokio::time::Instant::now() + limits::ROOM_WAIT;
         loop {
             let room = self.journal.room();
-            let (ticket, submitted) = self.path(source, &[submission], |entries| {
+            let (ticket, submitted) = self.path(source, &[submission], mark, |entries| {
                 self.journal.append_acked(entries)
             });
             match (ticket, submitted.fault) {
-                (Some(ticket), None) => return Ticket::await_commit(ticket).await,
+                (Some(ticket), None) => return Ok(ticket),
                 (_, Some(Fault::Busy)) => {
                     if tokio::time::timeout_at(deadline, room).await.is_err() {
                         return Err(Fault::Busy);
@@ -125,6 +137,7 @@ impl Ingest {
         &self,
         source: Source,
         submissions: &[Submission<'_>],
+        mark: Option<Mark>,
         append: impl FnOnce(&[Entry<'_>]) -> Result<T, Refused>,
     ) -> (Option<T>, Submitted) {
         let received_at_ns = now_ns();
@@ -156,7 +169,7 @@ impl Ingest {
                 received_at_ns,
                 peer: submission.peer,
             };
-            entries.push(Entry::new(facts, submission.payload));
+            entries.push(Entry::marked(facts, mark, submission.payload));
         }
         if entries.is_empty() {
             return (None, Submitted { appended: 0, fault });
@@ -234,13 +247,8 @@ impl<'a> Run<'a> {
     }
 }
 
-impl Ticket {
-    async fn await_commit(self) -> Result<(), Fault> {
-        self.await.map_err(|_| Fault::CommitFailed)
-    }
-}
-
-fn now_ns() -> u64 {
+/// The server's clock, nanoseconds since 1970.
+pub fn now_ns() -> u64 {
     // A clock before 1970 gives 0: the time is a fact to keep, nothing is decided by it.
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

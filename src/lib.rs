@@ -18,6 +18,7 @@
 //! - [`wire`]: bytes to frames. Synchronous, no I/O, knows no runtime.
 //! - [`auth`]: streaming keys, and the keyring that every frame is checked against.
 //! - [`ingest`]: the path in one place: authenticate, admit, append, acknowledge.
+//! - [`idempotency`]: which requests were taken already.
 //! - [`journal`]: append-only segments, group commit, recovery, and reading back.
 //! - [`tables`]: journal records to the rows of the tables.
 //! - [`network`]: networks in CIDR notation.
@@ -31,6 +32,7 @@ pub mod cli;
 pub mod control;
 pub mod fault;
 pub mod health;
+pub mod idempotency;
 pub mod ingest;
 pub mod journal;
 pub mod limits;

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::journal::format::{BLOCK_BYTES, HEADER_BYTES};
+use crate::journal::record::Mark;
 
 /// How much a connection reads at a time. Larger reads mean fewer system calls and larger appends; past
 /// this the gain is gone and the bytes no longer fit the second-level cache.
@@ -97,6 +98,20 @@ pub const REQUEST_ID_BYTES: usize = 128;
 /// How long browsers may remember what they were told before they sent, seconds: a day, of which Chromium
 /// takes two hours.
 pub const PREFLIGHT_SECS: u32 = 86_400;
+
+/// The longest `Idempotency-Key`.
+pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
+
+/// How long a request with an `Idempotency-Key` is remembered.
+pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many such requests are remembered, the latest ones: three a second over the whole window, at about
+/// 100 bytes each.
+pub const IDEMPOTENT_REQUESTS: usize = 256 << 10;
+
+/// How often they are saved. Behind what was saved, a start reads the journal: ten seconds of a disk's best
+/// are read in less.
+pub const IDEMPOTENCY_SAVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The first allocation for a body that comes in pieces: an announced length is not trusted with more.
 pub const BODY_FIRST_BYTES: usize = 64 << 10;
@@ -247,4 +262,4 @@ pub const AUDIT_ENTRY_KEYS: usize = 1000;
 pub const AUDIT_ENTRIES_AT_ONCE: usize = 16;
 
 /// Bytes of a segment that are not payload when it holds a single record.
-pub const SEGMENT_OVERHEAD_BYTES: usize = BLOCK_BYTES + HEADER_BYTES + BLOCK_BYTES;
+pub const SEGMENT_OVERHEAD_BYTES: usize = BLOCK_BYTES + HEADER_BYTES + Mark::BYTES + BLOCK_BYTES;

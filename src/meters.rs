@@ -31,6 +31,7 @@ const FRAMES: &str = "tell_frames_total";
 const EVENTS: &str = "tell_events_total";
 const BYTES: &str = "tell_payload_bytes_total";
 const REFUSED: &str = "tell_refused_total";
+const REPLAYED: &str = "tell_idempotent_replays_total";
 const UDP_RECEIVED: &str = "tell_udp_received_total";
 const UDP_DROPPED: &str = "tell_udp_dropped_total";
 const COMMIT_SECONDS: &str = "tell_commit_duration_seconds";
@@ -92,6 +93,10 @@ fn describe() {
     describe_counter!(
         REFUSED,
         "Frames, requests, messages and connections that were refused, by door and reason."
+    );
+    describe_counter!(
+        REPLAYED,
+        "Requests with an Idempotency-Key that came again and were answered as the first time."
     );
     describe_counter!(
         UDP_RECEIVED,
@@ -190,6 +195,7 @@ pub struct DoorReading {
 
 struct Meters {
     doors: [DoorMeters; 4],
+    replayed: Counter,
     commit_seconds: Histogram,
     commit_bytes: Histogram,
 }
@@ -204,6 +210,7 @@ pub const DOORS: [Source; 4] = [
 
 static METERS: LazyLock<Meters> = LazyLock::new(|| Meters {
     doors: DOORS.map(DoorMeters::new),
+    replayed: counter!(REPLAYED),
     commit_seconds: histogram!(COMMIT_SECONDS),
     commit_bytes: histogram!(COMMIT_BYTES),
 });
@@ -296,6 +303,11 @@ impl DoorMeters {
 /// Tells the recorder what was counted at the doors.
 pub fn doors_now() {
     METERS.doors.iter().for_each(DoorMeters::show);
+}
+
+/// A request with an `Idempotency-Key` came again.
+pub fn replayed() {
+    METERS.replayed.increment(1);
 }
 
 /// What is counted for one UDP listener. Received and dropped by the kernel together are what was sent to it.

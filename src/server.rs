@@ -26,6 +26,7 @@ use crate::control::running::{self, Listener, Running};
 use crate::control::service::Service;
 use crate::control::tls::{TlsFault, TlsReload};
 use crate::health::Health;
+use crate::idempotency::saved::Keeper;
 use crate::ingest::Ingest;
 use crate::journal::recovery::OpenError;
 use crate::journal::storage::Disk;
@@ -129,7 +130,7 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
         },
         max_queued_bytes: config.max_queued_bytes as u64,
     };
-    let (journal, recovered) = Journal::open(disk, options)?;
+    let (journal, recovered) = Journal::open(Arc::clone(&disk) as _, options)?;
     meters::journal_recovered(recovered.damaged);
     tracing::info!(
         segments = recovered.segments,
@@ -138,6 +139,7 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
         damaged_records = recovered.damaged,
         "journal open"
     );
+    let taken = Arc::new(Keeper::restore(&config.data_dir, disk.as_ref(), &journal)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.worker_threads)
         .thread_name("ingest")
@@ -145,7 +147,7 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
         .build()
         .map_err(ServeError::Start)?;
     let served = runtime.block_on(serve(
-        config, &journal, &mut keys, listeners, inherited, &mut tls, recorder,
+        config, &taken, &mut keys, listeners, inherited, &mut tls, recorder,
     ));
     keys.stop();
     tls.stop();
@@ -153,7 +155,10 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
     let closed = close(&journal, config.shutdown_timeout);
     // Tasks that outlived the drain must not keep the process.
     runtime.shutdown_background();
-    served.and(closed)
+    served.and(closed)?;
+    // Only now is nothing being done any more.
+    taken.save();
+    Ok(())
 }
 
 /// One server a data directory.
@@ -170,13 +175,14 @@ fn lock_data_directory(path: &Path) -> Result<File, ServeError> {
 
 async fn serve(
     config: &Config,
-    journal: &Journal,
+    taken: &Arc<Keeper>,
     keys: &mut KeyReload,
     listeners: Vec<Secured>,
     mut inherited: Inherited,
     tls: &mut TlsReload,
     recorder: PrometheusHandle,
 ) -> Result<(), ServeError> {
+    let journal = taken.journal();
     let signal = |kind| signal(kind).map_err(ServeError::Start);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -188,6 +194,7 @@ async fn serve(
     let door = Door {
         health: Arc::clone(&health),
         failures: Arc::default(),
+        idempotency: taken.index(),
         ingest: Arc::new(Ingest::new(keys.keys(), journal.clone())),
         drain: CancellationToken::new(),
         tasks: TaskTracker::new(),
@@ -235,6 +242,7 @@ async fn serve(
     }
     tokio::spawn(status.sample());
     tokio::spawn(upkeep(recorder));
+    tokio::spawn(Arc::clone(taken).keep());
     tokio::spawn(count_udp_drops(udp_drops));
     tokio::spawn(sweep(Arc::clone(&door.failures)));
     let _answers_until_the_end = drained.drop_guard();

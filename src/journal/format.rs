@@ -7,7 +7,7 @@
 //! | offset | record header field |
 //! |---|---|
 //! | 0 | magic `TR` |
-//! | 2 | encoding u8: 1 FlatBuffer, 2 JSON events, 3 JSON logs, 4 syslog |
+//! | 2 | encoding u8: 1 FlatBuffer, 2 JSON events, 3 JSON logs, 4 syslog; plus 128 where a mark of 32 bytes stands in front of the payload, counted in its length and CRC ([`Mark`](super::record::Mark)) |
 //! | 3 | schema type u8 of a Batch, else 0 |
 //! | 4 | CRC32C of the header with this field zero, seeded by the segment |
 //! | 8 | CRC32C of the payload |
@@ -43,6 +43,8 @@ pub const RECORD_ALIGN: usize = 8;
 
 const SEGMENT_MAGIC: &[u8; 8] = b"TELLSEG\n";
 const FORMAT_VERSION: u32 = 1;
+/// Added to the encoding of a record whose payload has a mark in front.
+const MARKED: u8 = 128;
 const RECORD_MAGIC: [u8; 2] = *b"TR";
 
 /// Bytes that a record with this payload takes in a segment, without the padding of its commit.
@@ -143,7 +145,9 @@ pub struct RecordHeader {
     pub sequence: u64,
     /// The envelope facts.
     pub facts: Facts,
-    /// Length of the payload, bytes.
+    /// Whether a mark stands in front of the payload.
+    pub marked: bool,
+    /// Length of the payload, bytes, the mark included.
     pub payload_len: u32,
     /// CRC32C that the payload must have.
     pub payload_crc: u32,
@@ -164,7 +168,7 @@ pub fn encode_record_header(header: &RecordHeader, crc_seed: u32) -> [u8; HEADER
     };
     let mut out = [0; HEADER_BYTES];
     out[..2].copy_from_slice(&RECORD_MAGIC);
-    out[2] = encoding;
+    out[2] = encoding | if header.marked { MARKED } else { 0 };
     out[3] = schema;
     out[8..12].copy_from_slice(&header.payload_crc.to_le_bytes());
     out[12..16].copy_from_slice(&header.payload_len.to_le_bytes());
@@ -196,7 +200,7 @@ pub fn decode_record_header(bytes: &[u8], id: SegmentId, crc_seed: u32) -> Optio
     if sequence >> 32 != u64::from(id.number) {
         return None;
     }
-    let encoding = match bytes[2] {
+    let encoding = match bytes[2] & !MARKED {
         1 => Encoding::FlatBuffer {
             schema_type: bytes[3],
         },
@@ -223,6 +227,7 @@ pub fn decode_record_header(bytes: &[u8], id: SegmentId, crc_seed: u32) -> Optio
             received_at_ns: read_u64(bytes, 24),
             peer: SocketAddr::new(ip, u16::from_le_bytes([bytes[38], bytes[39]])),
         },
+        marked: bytes[2] & MARKED != 0,
         payload_len: read_u32(bytes, 12),
         payload_crc: read_u32(bytes, 8),
     })
@@ -231,6 +236,15 @@ pub fn decode_record_header(bytes: &[u8], id: SegmentId, crc_seed: u32) -> Optio
 /// CRC32C (Castagnoli), as RFC 3720 appendix B.4 has it.
 pub fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(bytes)
+}
+
+/// CRC32C of one after the other.
+pub fn crc32c_of_two(first: &[u8], second: &[u8]) -> u32 {
+    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
+    digest.update(first);
+    digest.update(second);
+    // The upper half is zero for an algorithm of 32 bits.
+    digest.finalize() as u32
 }
 
 /// CRC32C of the seed and the header behind it.
@@ -268,6 +282,7 @@ mod tests {
                 received_at_ns: 1_760_000_000_123_456_789,
                 peer: peer.parse().unwrap(),
             },
+            marked: true,
             payload_len: 12,
             payload_crc: 0xdead_beef,
         }

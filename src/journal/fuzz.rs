@@ -119,6 +119,7 @@ impl Forged {
         let header = RecordHeader {
             sequence: id.sequence(self.next_index),
             facts: self.facts,
+            marked: false,
             payload_len: payload.len() as u32,
             payload_crc: crc32c(payload),
         };

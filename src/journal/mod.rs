@@ -43,9 +43,8 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{Notify, oneshot, watch};
 
-use format::SegmentId;
-use format::crc32c;
-pub use record::{Encoding, Facts, Record, Source};
+use format::{SegmentId, crc32c, crc32c_of_two};
+pub use record::{Encoding, Facts, Mark, Record, Source};
 pub use recovery::Recovered;
 use storage::Storage;
 
@@ -75,6 +74,7 @@ pub enum Limit {
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
     facts: Facts,
+    mark: Option<Mark>,
     payload: &'a [u8],
     payload_crc: u32,
 }
@@ -82,11 +82,27 @@ pub struct Entry<'a> {
 impl<'a> Entry<'a> {
     /// Computes the payload's CRC, so that this work is done before the journal's lock is taken.
     pub fn new(facts: Facts, payload: &'a [u8]) -> Self {
+        Self::marked(facts, None, payload)
+    }
+
+    /// The same of a payload that may come with the mark of its request.
+    pub fn marked(facts: Facts, mark: Option<Mark>, payload: &'a [u8]) -> Self {
+        let payload_crc = match mark {
+            Some(mark) => crc32c_of_two(&mark.encode(), payload),
+            None => crc32c(payload),
+        };
         Self {
             facts,
+            mark,
             payload,
-            payload_crc: crc32c(payload),
+            payload_crc,
         }
+    }
+
+    /// What stands behind the record header, bytes.
+    fn stored_len(&self) -> usize {
+        let mark_len = if self.mark.is_some() { Mark::BYTES } else { 0 };
+        mark_len + self.payload.len()
     }
 }
 
@@ -139,6 +155,8 @@ pub struct Journal {
 struct Shared {
     storage: Arc<dyn Storage>,
     options: Options,
+    /// The lowest sequence that a record of this run can get.
+    opened_at: u64,
     state: Mutex<State>,
     /// For the writer: there is something to commit.
     work: Condvar,
@@ -218,6 +236,7 @@ impl Journal {
         let recovered = recovery::recover(storage.as_ref())?;
         let shared = Arc::new(Shared {
             options,
+            opened_at: u64::from(recovered.next_segment) << 32,
             state: Mutex::new(State {
                 queue: Queue::new(options.max_queued_bytes, options.segment_bytes),
                 phase: Phase::Open,
@@ -321,6 +340,12 @@ impl Journal {
     /// Changes once, to the reason, when a commit fails.
     pub fn failure(&self) -> watch::Receiver<Option<Arc<str>>> {
         self.shared.failure.subscribe()
+    }
+
+    /// A sequence that every record appended so far is below, and every later one is not.
+    pub fn position(&self) -> u64 {
+        let next = self.shared.lock().queue.next_sequence();
+        next.unwrap_or(self.shared.opened_at)
     }
 
     /// What was counted since the start.

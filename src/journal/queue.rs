@@ -98,6 +98,12 @@ impl Queue {
         self.ready.len()
     }
 
+    /// The sequence that the next record would get; `None` before the first.
+    pub fn next_sequence(&self) -> Option<u64> {
+        let position = self.active.as_ref()?;
+        Some(position.segment.id.sequence(position.index))
+    }
+
     /// Hands over a new segment.
     pub fn add_segment(&mut self, segment: Arc<Segment>) {
         self.ready.push_back(segment);
@@ -113,7 +119,7 @@ impl Queue {
     /// Together they never cross a segment: where they do not fit into the rest of the active one, the next
     /// is begun.
     pub fn append(&mut self, entries: &[Entry<'_>]) -> Result<(), Refused> {
-        let bytes: usize = entries.iter().map(|e| record_bytes(e.payload.len())).sum();
+        let bytes: usize = entries.iter().map(|e| record_bytes(e.stored_len())).sum();
         let bytes = bytes as u64;
         if self.queued_bytes() + bytes > self.max_bytes && self.queued_bytes() > 0 {
             return Err(Refused::Busy);
@@ -159,7 +165,8 @@ impl Queue {
         let header = RecordHeader {
             sequence: position.segment.id.sequence(position.index),
             facts: entry.facts,
-            payload_len: entry.payload.len() as u32,
+            marked: entry.mark.is_some(),
+            payload_len: entry.stored_len() as u32,
             payload_crc: entry.payload_crc,
         };
         let header = encode_record_header(&header, position.segment.crc_seed);
@@ -175,10 +182,12 @@ impl Queue {
                 chunks: Vec::new(),
             });
         }
-        position.offset += record_bytes(entry.payload.len()) as u64;
+        position.offset += record_bytes(entry.stored_len()) as u64;
         position.index += 1;
         if let Some(run) = self.staged.runs.last_mut() {
-            for mut bytes in [&header[..], entry.payload] {
+            let mark = entry.mark.map(|mark| mark.encode());
+            let mark = mark.as_ref().map_or(&[][..], |mark| &mark[..]);
+            for mut bytes in [&header[..], mark, entry.payload] {
                 while !bytes.is_empty() {
                     if run.chunks.last().is_none_or(Chunk::is_full) {
                         run.chunks.push(self.pool.pop().unwrap_or_default());

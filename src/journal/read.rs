@@ -3,7 +3,7 @@
 use std::io;
 
 use super::format::{BLOCK_BYTES, SegmentHeader, SegmentId, decode_segment_header};
-use super::record::Record;
+use super::record::{Mark, Record};
 use super::recovery::{self, OpenError};
 use super::scan::{Item, Scan};
 use super::storage::{ReadAt, Storage};
@@ -69,9 +69,19 @@ fn open(storage: &dyn Storage, name: &str) -> io::Result<Option<Box<dyn ReadAt>>
 /// What looks damaged at the very end of the newest segment is being written or torn; it is not reported.
 pub fn for_each(
     storage: &dyn Storage,
+    each: impl FnMut(Found<'_>) -> bool,
+) -> Result<(), OpenError> {
+    for_each_from(storage, 0, each)
+}
+
+/// As [`for_each`], from the segment of this number on.
+pub fn for_each_from(
+    storage: &dyn Storage,
+    first_segment: u32,
     mut each: impl FnMut(Found<'_>) -> bool,
 ) -> Result<(), OpenError> {
-    let ids = recovery::list(storage)?;
+    let mut ids = recovery::list(storage)?;
+    ids.retain(|id| id.number >= first_segment);
     // The segment being written is the last one with a record: those behind it are reserves.
     for (position, id) in ids.iter().enumerate() {
         let name = id.file_name();
@@ -98,6 +108,30 @@ pub fn for_each(
         }
     }
     Ok(())
+}
+
+/// Number of the first segment that may hold a record which was received at this time or later: the one
+/// before the first whose records are all newer.
+pub fn first_segment_since(storage: &dyn Storage, since_ns: u64) -> Result<u32, OpenError> {
+    for id in recovery::list(storage)?.into_iter().rev() {
+        let name = id.file_name();
+        let first_is_older = || -> io::Result<bool> {
+            let Some(file) = open(storage, &name)? else {
+                return Ok(false);
+            };
+            let mut scan = Scan::new(file, id, false);
+            let first = scan.next()?;
+            Ok(matches!(first, Some(Item::Record(r)) if r.facts.received_at_ns < since_ns))
+        };
+        let older = first_is_older().map_err(|error| OpenError::Segment {
+            segment: name.clone(),
+            error,
+        })?;
+        if older {
+            return Ok(id.number);
+        }
+    }
+    Ok(0)
 }
 
 fn has_record(storage: &dyn Storage, id: SegmentId) -> io::Result<bool> {
@@ -158,6 +192,7 @@ impl Pending {
     fn found<'a>(&'a self, segment: &'a str) -> Found<'a> {
         match &self.record {
             Some((sequence, facts, payload)) => Found::DamagedPayload(Record {
+                mark: None,
                 sequence: *sequence,
                 facts: *facts,
                 payload,
@@ -173,5 +208,10 @@ impl Pending {
 
 /// Size of one record on disk, bytes, header and alignment included.
 pub fn disk_bytes(record: &Record<'_>) -> u64 {
-    super::format::record_bytes(record.payload.len()) as u64
+    let mark_len = if record.mark.is_some() {
+        Mark::BYTES
+    } else {
+        0
+    };
+    super::format::record_bytes(mark_len + record.payload.len()) as u64
 }

@@ -73,6 +73,40 @@ pub struct Facts {
     pub peer: SocketAddr,
 }
 
+/// What a record of an idempotent request carries, so that the data and the word that it was taken are one
+/// record: there or not there together, whenever the process or the power goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Which request: a digest of the key's public id and the `Idempotency-Key`.
+    pub request: [u8; 16],
+    /// What it said: a digest of its endpoint and body.
+    pub body: [u8; 16],
+}
+
+impl Mark {
+    /// Length on disk, bytes.
+    pub const BYTES: usize = 32;
+
+    /// As it stands in front of a payload, and in the file of the index.
+    pub fn encode(&self) -> [u8; Self::BYTES] {
+        let mut out = [0; Self::BYTES];
+        out[..16].copy_from_slice(&self.request);
+        out[16..].copy_from_slice(&self.body);
+        out
+    }
+
+    /// The mark at the start of `bytes`, and what is behind it.
+    pub fn split(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (request, rest) = bytes.split_first_chunk()?;
+        let (body, rest) = rest.split_first_chunk()?;
+        let mark = Self {
+            request: *request,
+            body: *body,
+        };
+        Some((mark, rest))
+    }
+}
+
 /// One record as it is read back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
@@ -80,6 +114,8 @@ pub struct Record<'a> {
     pub sequence: u64,
     /// The envelope facts.
     pub facts: Facts,
+    /// Of an idempotent request: which.
+    pub mark: Option<Mark>,
     /// The payload, byte for byte as it came (of a Batch its `data`; of syslog without the key).
     pub payload: &'a [u8],
 }

@@ -10,7 +10,7 @@ use super::format::{
     BLOCK_BYTES, HEADER_BYTES, RECORD_ALIGN, RecordHeader, SegmentId, crc32c, decode_record_header,
     record_bytes,
 };
-use super::record::Record;
+use super::record::{Mark, Record};
 use super::storage::ReadAt;
 
 /// How much is read at a time, bytes.
@@ -111,14 +111,18 @@ impl Scan {
                 let bytes =
                     self.window
                         .get(self.file.as_ref(), offset, HEADER_BYTES + payload_len)?;
+                let stored = bytes.get(HEADER_BYTES..).unwrap_or_default();
+                let (mark, payload) = match Mark::split(stored) {
+                    Some((mark, payload)) if header.marked => (Some(mark), payload),
+                    _ => (None, stored),
+                };
                 let record = Record {
                     sequence: header.sequence,
                     facts: header.facts,
-                    payload: bytes.get(HEADER_BYTES..).unwrap_or_default(),
+                    mark,
+                    payload,
                 };
-                if record.payload.len() == payload_len
-                    && crc32c(record.payload) == header.payload_crc
-                {
+                if stored.len() == payload_len && crc32c(stored) == header.payload_crc {
                     self.valid_end = end;
                     self.records += 1;
                     return Ok(Some(Item::Record(record)));

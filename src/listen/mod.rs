@@ -34,6 +34,7 @@ use crate::auth::Failures;
 use crate::control::config::CorsOrigins;
 use crate::fault::Fault;
 use crate::health::Health;
+use crate::idempotency::Index;
 use crate::ingest::Ingest;
 use crate::journal::Source;
 use crate::limits;
@@ -50,6 +51,8 @@ use tls::Tls;
 pub struct Door {
     /// The path of what comes in.
     pub ingest: Arc<Ingest>,
+    /// The requests that were taken and may come again.
+    pub idempotency: Arc<Index>,
     /// Failed authentications, by source.
     pub failures: Arc<Failures>,
     /// Whether the server is ready.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::harness::{KEY, KEY_2, SOON, Server, UNKNOWN_KEY, program, wait_for_close};
+use crate::listeners::{Authority, of_file, with_file};
 use crate::rows::column;
 
 const DATA: u8 = 0;
@@ -93,15 +94,15 @@ impl Frames {
 }
 
 /// Runs `curl` with HTTP/2 from the first byte; returns the status, the version and the body.
-fn curl(server: &Server, key: &str, data: &str, more: &[&str]) -> (u16, String, String) {
+fn curl(server: &Server, key: &str, data: &str) -> (u16, String, String) {
+    let url = format!("http://{}/v1/events", server.at().http);
+    curl_at(server, key, data, &["--http2-prior-knowledge", &url])
+}
+
+/// The same of an address that is among the arguments.
+fn curl_at(server: &Server, key: &str, data: &str, more: &[&str]) -> (u16, String, String) {
     let output = Command::new(program("curl", "curl"))
-        .args([
-            "--silent",
-            "--show-error",
-            "--http2-prior-knowledge",
-            "--max-time",
-            "20",
-        ])
+        .args(["--silent", "--show-error", "--max-time", "20"])
         .args([
             "--header",
             &format!("X-API-Key: {key}"),
@@ -110,7 +111,6 @@ fn curl(server: &Server, key: &str, data: &str, more: &[&str]) -> (u16, String, 
         ])
         .args(["--write-out", "\n%{http_code} %{http_version}"])
         .args(more)
-        .arg(format!("http://{}/v1/events", server.at().http))
         .current_dir(server.directory())
         .output()
         .expect("curl runs");
@@ -128,18 +128,39 @@ fn curl(server: &Server, key: &str, data: &str, more: &[&str]) -> (u16, String, 
 #[test]
 fn curl_delivers_over_http2_and_reads_every_refusal() {
     let server = Server::new();
-    let (status, version, body) = curl(&server, KEY, "{\"event\":\"by two\"}", &[]);
+    let (status, version, body) = curl(&server, KEY, "{\"event\":\"by two\"}");
     assert_eq!((status, version.as_str()), (202, "2"));
     assert!(body.contains("\"accepted\":1"), "{body}");
 
     // 11 MiB, of which the server reads nothing.
     fs::write(server.directory().join("big"), vec![b'x'; 11 << 20]).unwrap();
     for (key, expected) in [(UNKNOWN_KEY, 401), (KEY, 413)] {
-        let (status, _, body) = curl(&server, key, "@big", &[]);
+        let (status, _, body) = curl(&server, key, "@big");
         assert_eq!(status, expected, "{body}");
         assert!(body.contains("\"request_id\""), "{body}");
     }
     assert_eq!(column(&server.export(1, "events"), "name"), ["by two"]);
+}
+
+#[test]
+fn tls_agrees_on_http2_where_the_client_knows_it() {
+    let authority = Authority::new();
+    authority.issue("server");
+    let tls = authority.settings("server");
+    let file = format!("[[listen.http]]\naddress = \"127.0.0.1:0\"\n{tls}");
+    let server = with_file(&authority.path(""), &file).start();
+    let port = of_file(&server, "http")[0].port();
+    let ca = authority.path("ca.pem").display().to_string();
+    let url = format!("https://localhost:{port}/v1/events");
+    let resolve = format!("localhost:{port}:127.0.0.1");
+    for (flag, version) in [("--http2", "2"), ("--http1.1", "1.1")] {
+        let line = format!("{{\"event\":\"by {version}\"}}");
+        let more = [flag, "--cacert", &ca, "--resolve", &resolve, &url];
+        let (status, spoken, body) = curl_at(&server, KEY, &line, &more);
+        assert_eq!((status, spoken.as_str()), (202, version), "{body}");
+    }
+    let rows = server.export(1, "events");
+    assert_eq!(column(&rows, "name"), ["by 2", "by 1.1"]);
 }
 
 #[test]

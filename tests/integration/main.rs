@@ -20,6 +20,7 @@ mod http_batches;
 mod http_client;
 mod http_closing;
 mod http_refusals;
+mod idempotency;
 mod key_reload;
 mod listeners;
 mod load;

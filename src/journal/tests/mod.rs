@@ -98,6 +98,44 @@ fn payloads(n: u32) -> Vec<Kept> {
 }
 
 #[test]
+fn a_mark_is_read_back_with_its_record_and_apart_from_the_payload() {
+    let disk = SimulatedDisk::default();
+    let (journal, _) = open(&disk, OPTIONS);
+    let mark = Mark {
+        request: [1; 16],
+        body: [2; 16],
+    };
+    let before = journal.position();
+    for (mark, payload) in [
+        (Some(mark), &b"marked"[..]),
+        (None, b"not"),
+        (Some(mark), b""),
+    ] {
+        let entry = Entry::marked(facts(1), mark, payload);
+        while journal.append(&[entry]).is_err() {
+            std::thread::yield_now();
+        }
+    }
+    journal.close().unwrap();
+    let mut found = Vec::new();
+    read::for_each(&disk, |item| {
+        let Found::Record(record) = item else {
+            panic!("{item:?}");
+        };
+        assert!((before..journal.position()).contains(&record.sequence));
+        found.push((record.mark, record.payload.to_vec()));
+        true
+    })
+    .unwrap();
+    let expected = [
+        (Some(mark), b"marked".to_vec()),
+        (None, b"not".to_vec()),
+        (Some(mark), Vec::new()),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn what_was_appended_is_read_back_in_order_over_several_segments() {
     let disk = SimulatedDisk::default();
     let (journal, recovered) = open(&disk, OPTIONS);
@@ -304,6 +342,7 @@ fn a_forged_record_in_a_payload_is_not_delivered_when_the_header_before_it_is_da
         &RecordHeader {
             sequence: SegmentId { number: 1, salt: 0 }.sequence(1),
             facts: facts(666),
+            marked: false,
             payload_len: 0,
             payload_crc: 0,
         },

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use hyper::http::request::Parts;
 
 use super::coding::Coding;
@@ -12,12 +12,16 @@ use super::connection::Visit;
 use super::{body, key};
 use crate::auth::StreamingKey;
 use crate::fault::Fault;
-use crate::ingest::Submission;
-use crate::journal::{Encoding, Source};
-use crate::listen::Sender;
+use crate::idempotency::{Begin, IdempotencyKey};
+use crate::ingest::{Submission, now_ns};
+use crate::journal::{Encoding, Mark, Source};
+use crate::listen::{Door, Sender};
+use crate::meters;
 use crate::wire::batch::Batch;
 use crate::wire::entries;
 use crate::wire::json_lines::{self, LineKind};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 const JSON_LINES: &str = "JSON lines (application/x-ndjson, application/json or text/plain)";
 const FLATBUFFER: &str =
@@ -36,6 +40,8 @@ pub(super) enum Endpoint {
 pub(super) struct Taken {
     pub accepted: u64,
     pub rejected: u64,
+    /// Whether this request came before, and nothing was stored now.
+    pub replayed: bool,
     pub errors: Vec<json_lines::LineError>,
 }
 
@@ -56,11 +62,16 @@ pub(super) async fn take(
         endpoint,
         request.headers.get(CONTENT_TYPE).map(|v| v.as_bytes()),
     )?;
+    let idempotency_key = idempotency_key(&request.headers)?;
     let coding = Coding::of(&request.headers)?;
     let raw = body::read(body, door.max_body_bytes, door.stall_timeout).await?;
     visit.body_read();
-    let judge = |raw: Bytes| judge(endpoint, coding.decode(raw, door.max_body_bytes)?, &key);
-    let judged = if body::is_heavy(coding, raw.len()) {
+    let judge = |raw: Bytes| {
+        let body = coding.decode(raw, door.max_body_bytes)?;
+        let mark = idempotency_key.map(|name| name.mark(key.id(), request.uri.path(), &body));
+        Ok::<_, Fault>((judge(endpoint, body, &key)?, mark))
+    };
+    let (judged, mark) = if body::is_heavy(coding, raw.len()) {
         // Unlike on a thread of the blocking pool, the work is not waited for by a task that could be
         // dropped meanwhile, and the runtime's other tasks go on elsewhere.
         tokio::task::block_in_place(|| judge(raw))
@@ -74,8 +85,63 @@ pub(super) async fn take(
         events: judged.taken.accepted,
         peer: Sender::new(peer, door).origin(judged.source_ip),
     };
-    door.ingest.submit_durably(Source::Http, submission).await?;
-    Ok(judged.taken)
+    let replayed = match mark {
+        Some(mark) => submit_once(door, submission, mark).await?,
+        None => {
+            door.ingest.submit_durably(Source::Http, submission).await?;
+            false
+        }
+    };
+    Ok(Taken {
+        replayed,
+        ..judged.taken
+    })
+}
+
+/// Takes a request that may come again, and returns whether it came before.
+async fn submit_once(door: &Door, submission: Submission<'_>, mark: Mark) -> Result<bool, Fault> {
+    let claim = loop {
+        match door.idempotency.begin(mark, now_ns()) {
+            Begin::First(claim) => break claim,
+            Begin::Repeated => {
+                meters::replayed();
+                return Ok(true);
+            }
+            Begin::Other => return Err(Fault::IdempotencyMismatch),
+            // Nothing is sent on it: it closes when the first request is done with, well or not.
+            Begin::Running(mut first) => {
+                let _ = first.changed().await;
+            }
+        }
+    };
+    let submitted = door
+        .ingest
+        .submit_acked(Source::Http, submission, Some(mark));
+    let ticket = submitted.await?;
+    // What was appended will be there, also if the client does not wait for it and this task is dropped. So
+    // the commit is waited for in a task of its own, without a gap before it.
+    let committing = door.tasks.spawn(async move {
+        let committed = ticket.await;
+        if committed.is_ok() {
+            claim.taken(now_ns());
+        }
+        committed
+    });
+    match committing.await {
+        Ok(Ok(())) => Ok(false),
+        Ok(Err(_)) | Err(_) => Err(Fault::CommitFailed),
+    }
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey<'_>>, Fault> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    match (IdempotencyKey::parse(value.as_bytes()), values.next()) {
+        (Some(key), None) => Ok(Some(key)),
+        _ => Err(Fault::IdempotencyKey),
+    }
 }
 
 /// What a body is worth: what is to be kept of it, and the answer once it is.
@@ -114,6 +180,7 @@ fn judge_lines(kind: LineKind, encoding: Encoding, body: &Bytes) -> Result<Judge
         taken: Taken {
             accepted: checked.accepted,
             rejected: checked.rejected,
+            replayed: false,
             errors: checked.errors,
         },
     })
@@ -136,6 +203,7 @@ fn judge_batch(body: &Bytes, key: &StreamingKey) -> Result<Judged, Fault> {
         taken: Taken {
             accepted: entries::count(batch.data),
             rejected: 0,
+            replayed: false,
             errors: Vec::new(),
         },
     })

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
-    ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 use serde::Serialize;
@@ -13,6 +13,8 @@ use super::endpoint::Taken;
 use super::request_id::RequestId;
 use crate::fault::Fault;
 use crate::limits;
+
+const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 #[derive(Serialize)]
 struct AcceptedLines<'a> {
@@ -42,6 +44,16 @@ struct Refusal<'a> {
 }
 
 pub(super) fn taken(taken: &Taken, request_id: &RequestId) -> Response<Full<Bytes>> {
+    let mut response = accepted(taken, request_id);
+    if taken.replayed {
+        response
+            .headers_mut()
+            .insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+    }
+    response
+}
+
+fn accepted(taken: &Taken, request_id: &RequestId) -> Response<Full<Bytes>> {
     if taken.rejected == 0 {
         let body = AcceptedLines {
             accepted: taken.accepted,

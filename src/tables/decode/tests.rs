@@ -17,6 +17,7 @@ const RECEIVED_NS: u64 = 1_700_000_000_000_000_000;
 /// The rows as text: rows borrow from buffers that are reused.
 fn rows(encoding: Encoding, payload: &[u8]) -> Vec<String> {
     let record = Record {
+        mark: None,
         sequence: 1,
         facts: Facts {
             workspace: Workspace::new(1).unwrap(),

@@ -25,6 +25,7 @@ pub fn fuzz_rows(data: &[u8]) {
         return;
     };
     let record = Record {
+        mark: None,
         sequence: 1,
         facts: Facts {
             workspace,

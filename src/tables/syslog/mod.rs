@@ -287,6 +287,7 @@ pub mod fuzz {
             peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 514)),
         };
         let record = Record {
+            mark: None,
             sequence: 1,
             facts,
             payload,
