@@ -22,6 +22,7 @@
 //! - [`journal`]: append-only segments, group commit, recovery, and reading back.
 //! - [`tables`]: journal records to the rows of the tables.
 //! - [`network`]: networks in CIDR notation.
+//! - [`in_flight`]: memory for what is not whole yet.
 //! - [`meters`]: every metric.
 //! - [`health`], [`status`]: whether the server can do its job, and how it is, for those who ask.
 //! - [`limits`]: every bound, with its reason.
@@ -33,6 +34,7 @@ pub mod control;
 pub mod fault;
 pub mod health;
 pub mod idempotency;
+pub mod in_flight;
 pub mod ingest;
 pub mod journal;
 pub mod limits;

@@ -27,6 +27,7 @@ use crate::control::service::Service;
 use crate::control::tls::{TlsFault, TlsReload};
 use crate::health::Health;
 use crate::idempotency::saved::Keeper;
+use crate::in_flight::InFlight;
 use crate::ingest::Ingest;
 use crate::journal::recovery::OpenError;
 use crate::journal::storage::Disk;
@@ -205,6 +206,7 @@ async fn serve(
         stall_timeout: config.stall_timeout,
         max_frame_bytes: u32::try_from(config.max_frame_size).unwrap_or(u32::MAX),
         max_body_bytes: config.max_body_size,
+        in_flight: InFlight::new(config.max_in_flight_bytes),
         trusted_proxies: config.trusted_proxies.clone(),
         forwarders: config.forwarders.clone(),
         entrance: Arc::default(),

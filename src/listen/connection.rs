@@ -107,6 +107,7 @@ async fn run<S: AsyncRead + Unpin>(
     door: &Door,
 ) -> Ended {
     let mut rest = BytesMut::new();
+    let mut held = door.in_flight.account();
     let mut replacements = door.ingest.keys().replacements();
     let mut drained = pin!(door.drain.cancelled());
     let mut deadline = pin!(tokio::time::sleep(door.stall_timeout));
@@ -169,6 +170,9 @@ async fn run<S: AsyncRead + Unpin>(
                     return ended;
                 }
             }
+        }
+        if !held.hold(rest.len()) {
+            return Ended::Closed(Fault::Busy);
         }
         if door.drain.is_cancelled() && drain_until.is_none() {
             drain_until = Some(Instant::now() + limits::DRAIN_READ);

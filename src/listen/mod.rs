@@ -35,6 +35,7 @@ use crate::control::config::CorsOrigins;
 use crate::fault::Fault;
 use crate::health::Health;
 use crate::idempotency::Index;
+use crate::in_flight::InFlight;
 use crate::ingest::Ingest;
 use crate::journal::Source;
 use crate::limits;
@@ -55,6 +56,8 @@ pub struct Door {
     pub idempotency: Arc<Index>,
     /// Failed authentications, by source.
     pub failures: Arc<Failures>,
+    /// Memory for unfinished frames and bodies.
+    pub in_flight: Arc<InFlight>,
     /// Whether the server is ready.
     pub health: Arc<Health>,
     /// Cancelled when the server begins to drain.

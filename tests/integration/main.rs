@@ -24,6 +24,7 @@ mod idempotency;
 mod key_reload;
 mod listeners;
 mod load;
+mod memory;
 mod metrics;
 mod proxies;
 mod readiness;

@@ -122,6 +122,8 @@ pub struct Config {
     pub max_body_size: usize,
     /// Bytes taken in but not yet committed; never less than one frame or one body.
     pub max_queued_bytes: usize,
+    /// How much unfinished frames and bodies may take over all connections, bytes.
+    pub max_in_flight_bytes: usize,
     /// How long a drain may take.
     pub shutdown_timeout: Duration,
     /// Threads of the runtime.
@@ -340,6 +342,7 @@ impl Raw {
         let max_frame_size = self.take(&settings::MAX_FRAME_SIZE);
         let max_body_size = self.take(&settings::MAX_BODY_SIZE);
         let max_queued_bytes = self.take(&settings::MAX_QUEUED_BYTES);
+        let max_in_flight_bytes = self.take(&settings::MAX_IN_FLIGHT_BYTES);
         let shutdown_timeout = self.take(&settings::SHUTDOWN_TIMEOUT);
         let worker_threads = self.take_or_else(&settings::WORKER_THREADS, |_| {
             Some(std::thread::available_parallelism().map_or(1, NonZero::get))
@@ -374,6 +377,17 @@ impl Raw {
             &settings::MAX_BODY_SIZE,
             widen(max_body_size),
         );
+        for (setting, payload) in [
+            (&settings::MAX_FRAME_SIZE, max_frame_size),
+            (&settings::MAX_BODY_SIZE, max_body_size),
+        ] {
+            self.check_holds(
+                &settings::MAX_IN_FLIGHT_BYTES,
+                widen(max_in_flight_bytes),
+                setting,
+                widen(payload),
+            );
+        }
         // A record never crosses a segment.
         let record = |payload: Option<usize>| {
             widen(payload).map(|bytes| bytes + limits::SEGMENT_OVERHEAD_BYTES as u64)
@@ -422,6 +436,7 @@ impl Raw {
             max_frame_size: max_frame_size?,
             max_body_size: max_body_size?,
             max_queued_bytes: max_queued_bytes?,
+            max_in_flight_bytes: max_in_flight_bytes?,
             shutdown_timeout: shutdown_timeout?,
             worker_threads: worker_threads?,
         })

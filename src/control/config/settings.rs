@@ -83,7 +83,7 @@ impl Section {
 }
 
 /// Every setting, in the order of the help and the README.
-pub static SETTINGS: [&AnySetting; 25] = [
+pub static SETTINGS: [&AnySetting; 26] = [
     &CONFIG,
     &DATA_DIR,
     &KEYS,
@@ -107,6 +107,7 @@ pub static SETTINGS: [&AnySetting; 25] = [
     &MAX_FRAME_SIZE,
     &MAX_BODY_SIZE,
     &MAX_QUEUED_BYTES,
+    &MAX_IN_FLIGHT_BYTES,
     &SHUTDOWN_TIMEOUT,
     &WORKER_THREADS,
 ];
@@ -417,6 +418,18 @@ pub static MAX_QUEUED_BYTES: Setting<Memory> = Setting {
     value_name: "SIZE",
     default: "32MiB",
     help: "Bytes taken in and not yet on disk, before senders are held back",
+    section: Section::Limits,
+    kind: Memory(Size { min: KIB, max: TIB }),
+};
+
+/// See [`Config::max_in_flight_bytes`](super::Config::max_in_flight_bytes).
+pub static MAX_IN_FLIGHT_BYTES: Setting<Memory> = Setting {
+    key: "max_in_flight_bytes",
+    flag: "max-in-flight-bytes",
+    variable: "TELL_MAX_IN_FLIGHT_BYTES",
+    value_name: "SIZE",
+    default: "128MiB",
+    help: "Bytes of unfinished frames and bodies over all connections, before more are refused",
     section: Section::Limits,
     kind: Memory(Size { min: KIB, max: TIB }),
 };

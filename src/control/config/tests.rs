@@ -65,6 +65,7 @@ fn nothing_set_gives_the_defaults() {
         max_frame_size: 16 << 20,
         max_body_size: 10 << 20,
         max_queued_bytes: 32 << 20,
+        max_in_flight_bytes: 128 << 20,
         shutdown_timeout: Duration::from_secs(30),
         worker_threads: std::thread::available_parallelism().unwrap().get(),
     };
@@ -97,6 +98,7 @@ fn a_file_sets_everything() {
         max_frame_size = "1MiB"
         max_body_size = "2MiB"
         max_queued_bytes = "3MiB"
+        max_in_flight_bytes = "5MiB"
         shutdown_timeout = "500ms"
         worker_threads = 3
         "#,
@@ -128,6 +130,7 @@ fn a_file_sets_everything() {
         max_frame_size: 1 << 20,
         max_body_size: 2 << 20,
         max_queued_bytes: 3 << 20,
+        max_in_flight_bytes: 5 << 20,
         shutdown_timeout: Duration::from_millis(500),
         worker_threads: 3,
     };

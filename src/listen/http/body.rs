@@ -9,13 +9,16 @@ use hyper::body::{Body, Incoming};
 use super::coding::Coding;
 
 use crate::fault::Fault;
+use crate::in_flight::Held;
 use crate::limits;
 
-/// Reads a body of at most `max_bytes`, which may pause so long. A body that came in one piece is not copied.
+/// Reads a body of at most `max_bytes`, which may pause so long, and accounts for it in `held`. A body that came
+/// in one piece is not copied.
 pub(super) async fn read(
     body: &mut Incoming,
     max_bytes: usize,
     pause: Duration,
+    held: &mut Held,
 ) -> Result<Bytes, Fault> {
     let too_large = || Fault::BodyTooLarge(max_bytes);
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
@@ -28,6 +31,9 @@ pub(super) async fn read(
     if first.len() > max_bytes {
         return Err(too_large());
     }
+    if !held.hold(first.len()) {
+        return Err(Fault::Busy);
+    }
     if body.is_end_stream() {
         return Ok(first);
     }
@@ -37,6 +43,9 @@ pub(super) async fn read(
     while let Some(piece) = piece(body, pause).await? {
         if whole.len() + piece.len() > max_bytes {
             return Err(too_large());
+        }
+        if !held.hold(whole.len() + piece.len()) {
+            return Err(Fault::Busy);
         }
         whole.extend_from_slice(&piece);
     }

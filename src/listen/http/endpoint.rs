@@ -64,10 +64,15 @@ pub(super) async fn take(
     )?;
     let idempotency_key = idempotency_key(&request.headers)?;
     let coding = Coding::of(&request.headers)?;
-    let raw = body::read(body, door.max_body_bytes, door.stall_timeout).await?;
+    // What is held is given back when the request is answered.
+    let mut held = door.in_flight.account();
+    let raw = body::read(body, door.max_body_bytes, door.stall_timeout, &mut held).await?;
     visit.body_read();
-    let judge = |raw: Bytes| {
+    let mut judge = |raw: Bytes| {
         let body = coding.decode(raw, door.max_body_bytes)?;
+        if !held.hold(body.len()) {
+            return Err(Fault::Busy);
+        }
         let mark = idempotency_key.map(|name| name.mark(key.id(), request.uri.path(), &body));
         Ok::<_, Fault>((judge(endpoint, body, &key)?, mark))
     };
