@@ -14,6 +14,14 @@ use crate::meters;
 /// costs the same whether it carries one record or thousands, and these protocols have no acknowledgement.
 const COMMIT_DELAY: Duration = Duration::from_millis(10);
 
+/// How long a commit that somebody waits for may wait for others who are about to come: those who waited for
+/// the last commit, or arrived while it ran. With several clients that each wait for their answer this
+/// makes one commit of what would be two half as large, each at the full price.
+const GATHER: Duration = Duration::from_micros(100);
+
+/// Whoever comes later than this after a commit is not of the same company.
+const COMPANY: Duration = Duration::from_millis(1);
+
 /// This much is written at once even when nobody waits: more company would only cost memory.
 pub(super) const COMMIT_NOW_BYTES: u64 = 4 << 20;
 
@@ -27,7 +35,8 @@ const CHUNKS_PER_WRITE: usize = 16;
 /// Runs until the journal closes or a commit fails.
 pub(super) fn run(shared: &Shared) {
     let mut writing: Option<(Arc<Segment>, u64)> = None;
-    while let Some(commit) = next_commit(shared) {
+    let mut company = Company::default();
+    while let Some(commit) = next_commit(shared, &company) {
         let started = Instant::now();
         if let Err(error) = write(shared, &commit.runs, &mut writing) {
             fail(shared, &error);
@@ -37,6 +46,10 @@ pub(super) fn run(shared: &Shared) {
         shared.counters.add(commit.records, commit.bytes);
         let mut state = shared.lock();
         state.queue.finish_commit(commit.runs);
+        company = Company {
+            size: commit.waiters.len() + state.queue.waiters(),
+            since: Some(Instant::now()),
+        };
         drop(state);
         for waiter in commit.waiters {
             // A client that went away does not wait any more.
@@ -51,20 +64,44 @@ pub(super) fn run(shared: &Shared) {
     shared.prepare.notify_all();
 }
 
+/// Who is likely to wait for the next commit.
+#[derive(Debug, Default)]
+struct Company {
+    size: usize,
+    since: Option<Instant>,
+}
+
+impl Company {
+    /// How many to wait for, where the first one comes now.
+    fn expected(&self) -> usize {
+        match self.since {
+            Some(since) if since.elapsed() < COMPANY => self.size.max(1),
+            _ => 1,
+        }
+    }
+}
+
 /// Sleeps until there is something to commit; `None` when the journal closes and all is committed.
-fn next_commit(shared: &Shared) -> Option<Commit> {
+fn next_commit(shared: &Shared, company: &Company) -> Option<Commit> {
     let mut state = shared.lock();
     let mut deadline: Option<Instant> = None;
+    // How many have to wait before the commit starts; 0 while nobody does.
+    let mut expected = 0;
     loop {
         let closing = state.phase != Phase::Open;
         let staged = state.queue.staged_bytes();
+        let waiters = state.queue.waiters();
+        if waiters > 0 && expected == 0 {
+            expected = company.expected();
+            deadline = Some(Instant::now() + GATHER);
+        }
         if staged == 0 {
             if closing {
                 return None;
             }
             deadline = None;
         } else if closing
-            || state.queue.is_awaited()
+            || (waiters > 0 && waiters >= expected)
             || staged >= state.commit_now_bytes
             || deadline.is_some_and(|d| Instant::now() >= d)
         {
@@ -78,6 +115,7 @@ fn next_commit(shared: &Shared) -> Option<Commit> {
         } else {
             None
         };
+        state.wake_at_waiters = expected.max(1);
         state.writer_sleeps = true;
         match wait {
             Some(wait) => {

@@ -182,6 +182,8 @@ struct State {
     sealed: Vec<prepare::Sealed>,
     /// The writer sleeps until it is woken. A wake-up is a system call, so only then.
     writer_sleeps: bool,
+    /// While the writer sleeps: how many have to wait for a commit to wake it.
+    wake_at_waiters: usize,
     /// What the writer would take at once without anybody waiting.
     commit_now_bytes: u64,
     next_segment: u32,
@@ -244,6 +246,7 @@ impl Journal {
                 disk_bytes: recovered.disk_bytes,
                 sealed: Vec::new(),
                 writer_sleeps: false,
+                wake_at_waiters: 1,
                 commit_now_bytes: commit::COMMIT_NOW_BYTES.min(options.max_queued_bytes / 4),
                 next_segment: recovered.next_segment,
                 writer_done: false,
@@ -303,7 +306,7 @@ impl Journal {
         // The writer needs to know of the first record (its delay starts), of a record that somebody waits
         // for, and of enough to write at once; not of the others.
         let wake = staged_before == 0
-            || state.queue.is_awaited()
+            || state.queue.waiters() >= state.wake_at_waiters
             || (staged_before < state.commit_now_bytes
                 && state.queue.staged_bytes() >= state.commit_now_bytes);
         if wake && state.writer_sleeps {

@@ -88,9 +88,9 @@ impl Queue {
         self.staged.bytes
     }
 
-    /// Whether somebody waits for the next commit.
-    pub fn is_awaited(&self) -> bool {
-        !self.staged.waiters.is_empty()
+    /// How many wait for the next commit.
+    pub fn waiters(&self) -> usize {
+        self.staged.waiters.len()
     }
 
     /// Segments that stand ready behind the active one.
