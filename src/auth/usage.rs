@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use super::key::KeyId;
 use crate::journal::Source;
 
-/// Counters of one key; they survive reloads of the key file. 80 bytes, because there may be a million.
+/// Counters of one key; they survive reloads of the key file. 72 bytes, because there may be a million.
 #[derive(Debug)]
 pub struct Usage {
     key_id: KeyId,
@@ -19,15 +19,15 @@ pub struct Usage {
 }
 
 const _: () = assert!(
-    size_of::<Usage>() <= 80,
+    size_of::<Usage>() <= 72,
     "memory per key is stated and bounded"
 );
 
 /// The last accepted use of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastUse {
-    /// Milliseconds since 1970.
-    pub at_ms: u64,
+    /// Seconds since 1970; enough until 2106, and half the size of milliseconds.
+    pub at_secs: u32,
     /// The door.
     pub source: Source,
     /// The sender.
@@ -38,7 +38,7 @@ impl LastUse {
     /// A use at this time, nanoseconds since 1970. An IPv4 address is kept as IPv4-mapped.
     pub fn new(at_ns: u64, source: Source, peer: IpAddr) -> Self {
         Self {
-            at_ms: at_ns / 1_000_000,
+            at_secs: u32::try_from(at_ns / 1_000_000_000).unwrap_or(u32::MAX),
             source,
             peer: match peer {
                 IpAddr::V4(v4) => v4.to_ipv6_mapped(),
@@ -125,12 +125,12 @@ mod tests {
 
     #[test]
     fn earlier_counts_are_added_and_the_last_use_is_the_latest() {
-        let last = LastUse::new(5_000_000, Source::Http, [127, 0, 0, 1].into());
+        let last = LastUse::new(5_000_000_000, Source::Http, [127, 0, 0, 1].into());
         let usage = Usage::new(KeyId(1));
         usage.accepted(1, 100, 2000, last);
         usage.refused(3);
         let resumed = Usage::new(KeyId(1));
-        resumed.accepted(1, 1, 1, LastUse { at_ms: 6, ..last });
+        resumed.accepted(1, 1, 1, LastUse { at_secs: 6, ..last });
         resumed.add(&usage.read());
         assert_eq!(
             resumed.read(),
@@ -139,7 +139,7 @@ mod tests {
                 events: 101,
                 bytes: 2001,
                 refused: 3,
-                last: Some(LastUse { at_ms: 6, ..last }),
+                last: Some(LastUse { at_secs: 6, ..last }),
             }
         );
     }

@@ -86,7 +86,9 @@ impl Remembered {
             let usage = self.keys.entry(grant.key_id()).or_default();
             let now = KeyUsage {
                 created_at: usage.created_at,
-                last_used_at: read.last.map(|last| Timestamp::from_ms(last.at_ms)),
+                last_used_at: read
+                    .last
+                    .map(|last| Timestamp::from_ms(u64::from(last.at_secs) * 1000)),
                 last_source: read.last.map(|last| last.source),
                 last_peer: read.last.map(|last| last.peer.to_canonical()),
                 frames: read.frames,
@@ -147,7 +149,7 @@ mod tests {
     fn counting_goes_on_over_a_restart_and_a_key_that_comes_back() {
         let directory = tempfile::tempdir().unwrap();
         let key = StreamingKey::from_bytes([1; 16]);
-        let last = LastUse::new(5_000_000, Source::Tcp, [127, 0, 0, 1].into());
+        let last = LastUse::new(5_000_000_000, Source::Tcp, [127, 0, 0, 1].into());
         for run in 1..=3 {
             let mut remembered = Remembered::load(directory.path());
             let first = ring(None);
@@ -171,6 +173,6 @@ mod tests {
         }
         let saved = usage::load(directory.path()).unwrap().keys[&key.id()];
         assert!(saved.created_at.is_some());
-        assert_eq!(saved.last_used_at, Some(Timestamp::from_ms(5)));
+        assert_eq!(saved.last_used_at, Some(Timestamp::from_ms(5000)));
     }
 }
