@@ -71,6 +71,8 @@ impl Process {
             .arg(directory.path().join("data"))
             .arg("--keys")
             .arg(&keys)
+            // All clients share one address here.
+            .args(["--max-connections-per-source", "20000"])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

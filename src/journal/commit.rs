@@ -1,6 +1,7 @@
 //! The writer thread: takes what is staged, writes it, syncs it, tells who waits.
 
 use std::io::{self, IoSlice};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,7 @@ pub(super) fn run(shared: &Shared) {
         shared.counters.add(commit.records, commit.bytes);
         let mut state = shared.lock();
         state.queue.finish_commit(commit.runs);
+        shared.note_crowd(&state);
         company = Company {
             size: commit.waiters.len() + state.queue.waiters(),
             since: Some(Instant::now()),
@@ -184,6 +186,8 @@ fn fail(shared: &Shared, error: &io::Error) {
         drop(state.queue.take_commit());
     }
     tracing::error!(%error, "a journal commit failed: nothing more is accepted until a restart");
+    // Nobody may wait for room that will never come.
+    shared.crowded.store(false, Ordering::Relaxed);
     shared.failure.send_replace(Some(reason));
     shared.prepare.notify_all();
     shared.room.notify_waiters();

@@ -36,14 +36,16 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
 use tokio::sync::{Notify, oneshot, watch};
 
+use crate::limits;
 use format::{SegmentId, crc32c, crc32c_of_two};
+
 pub use record::{Encoding, Facts, Mark, Record, Source};
 pub use recovery::Recovered;
 use storage::Storage;
@@ -164,6 +166,8 @@ struct Shared {
     prepare: Condvar,
     /// For tasks that were refused: try again.
     room: Notify,
+    /// So much is queued that one more read may not fit.
+    crowded: AtomicBool,
     /// Why the writer stopped, once it has.
     failure: watch::Sender<Option<Arc<str>>>,
     counters: Counters,
@@ -254,6 +258,7 @@ impl Journal {
             work: Condvar::new(),
             prepare: Condvar::new(),
             room: Notify::new(),
+            crowded: AtomicBool::new(false),
             failure: watch::Sender::new(None),
             counters: Counters::default(),
             threads: Mutex::new(Vec::new()),
@@ -300,6 +305,7 @@ impl Journal {
                 _ => refused,
             })?;
         and(&mut state.queue);
+        self.shared.note_crowd(&state);
         if state.queue.ready_segments() < ready_before {
             self.shared.prepare.notify_one();
         }
@@ -338,6 +344,12 @@ impl Journal {
             }
             room.await;
         }
+    }
+
+    /// Whether so much is queued that what a connection would read now may have to wait for room. Who waits
+    /// for room before it reads holds no bytes meanwhile.
+    pub fn is_crowded(&self) -> bool {
+        self.shared.crowded.load(Ordering::Relaxed)
     }
 
     /// Changes once, to the reason, when a commit fails.
@@ -412,6 +424,17 @@ impl Journal {
 }
 
 impl Shared {
+    fn note_crowd(&self, state: &State) {
+        let room = self
+            .options
+            .max_queued_bytes
+            .saturating_sub(state.queue.queued_bytes());
+        let crowded = room < (limits::READ_BYTES as u64).min(self.options.max_queued_bytes / 2);
+        if crowded != self.crowded.load(Ordering::Relaxed) {
+            self.crowded.store(crowded, Ordering::Relaxed);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }

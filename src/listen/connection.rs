@@ -119,6 +119,19 @@ async fn run<S: AsyncRead + Unpin>(
             // The time to the first good key is one stretch; after that each byte buys more of it.
             deadline.as_mut().reset(Instant::now() + door.stall_timeout);
         }
+        if door.ingest.journal().is_crowded() {
+            let wait = |_: &mut _, _: &[u8]| Progress {
+                consumed: 0,
+                next: match door.ingest.journal().is_crowded() {
+                    true => Next::AwaitRoom,
+                    false => Next::Read,
+                },
+            };
+            let waited = offer(&mut protocol, &mut rest, &mut replacements, door, wait).await;
+            if let Some(ended) = waited {
+                return ended;
+            }
+        }
         let turn = poll_fn(|cx| poll_turn(Pin::new(&mut *stream), &mut protocol, &mut rest, cx));
         // Reading comes first: while bytes arrive, nothing else is even looked at but the drain's deadline.
         let turn = tokio::select! {
