@@ -364,44 +364,16 @@ impl Raw {
             }));
         }
         let widen = |bytes: Option<usize>| bytes.and_then(|bytes| u64::try_from(bytes).ok());
-        let queued = widen(max_queued_bytes);
-        self.check_holds(
-            &settings::MAX_QUEUED_BYTES,
-            queued,
-            &settings::MAX_FRAME_SIZE,
-            widen(max_frame_size),
-        );
-        self.check_holds(
-            &settings::MAX_QUEUED_BYTES,
-            queued,
-            &settings::MAX_BODY_SIZE,
-            widen(max_body_size),
-        );
+        let (queued, in_flight) = (widen(max_queued_bytes), widen(max_in_flight_bytes));
         for (setting, payload) in [
-            (&settings::MAX_FRAME_SIZE, max_frame_size),
-            (&settings::MAX_BODY_SIZE, max_body_size),
+            (&settings::MAX_FRAME_SIZE, widen(max_frame_size)),
+            (&settings::MAX_BODY_SIZE, widen(max_body_size)),
         ] {
-            self.check_holds(
-                &settings::MAX_IN_FLIGHT_BYTES,
-                widen(max_in_flight_bytes),
-                setting,
-                widen(payload),
-            );
-        }
-        // A record never crosses a segment.
-        let record = |payload: Option<usize>| {
-            widen(payload).map(|bytes| bytes + limits::SEGMENT_OVERHEAD_BYTES as u64)
-        };
-        for (setting, payload) in [
-            (&settings::MAX_FRAME_SIZE, max_frame_size),
-            (&settings::MAX_BODY_SIZE, max_body_size),
-        ] {
-            self.check_holds(
-                &settings::SEGMENT_SIZE,
-                segment_size,
-                setting,
-                record(payload),
-            );
+            // A record never crosses a segment.
+            let record = payload.map(|bytes| bytes + limits::SEGMENT_OVERHEAD_BYTES as u64);
+            self.check_holds(&settings::MAX_QUEUED_BYTES, queued, setting, payload);
+            self.check_holds(&settings::MAX_IN_FLIGHT_BYTES, in_flight, setting, payload);
+            self.check_holds(&settings::SEGMENT_SIZE, segment_size, setting, record);
         }
         if let Some(JournalLimit::Bytes(limit)) = journal_limit {
             self.check_holds(
