@@ -22,21 +22,10 @@ use syslog_loose::{IncompleteDate, Variant, decompose_pri, parse_message_with_ye
 use super::Row;
 use super::row::{LogRow, RejectedRow, SyslogColumns, TimeNs};
 use crate::journal::Record;
+use crate::wire::entries::LOG_LEVELS;
 use crate::wire::syslog::header::{Header, Layout, Rfc3164};
 use crate::wire::syslog::pack::{self, Packed};
 use crate::wire::syslog::structured_data::{Cursor, Step, unescape};
-
-/// The `level` column by severity, RFC 5424 table 2.
-const LEVELS: [&str; 8] = [
-    "emergency",
-    "alert",
-    "critical",
-    "error",
-    "warning",
-    "notice",
-    "info",
-    "debug",
-];
 
 /// Gives each message of a record as a row of `logs`, and what is left of a damaged payload as one of `rejected`.
 pub fn decode<'a>(record: &Record<'a>, each: &mut dyn FnMut(Row<'_>)) {
@@ -78,7 +67,8 @@ fn decode_message(
     let (facility, level) = match header.priority {
         Some(priority) => (
             decompose_pri(priority).0.map(|facility| facility.as_str()),
-            LEVELS.get(usize::from(priority & 7)).copied(),
+            // A severity is 0 to 7: trace, which only the SDKs have, is out of its reach.
+            LOG_LEVELS.get(usize::from(priority & 7)).copied(),
         ),
         None => (None, None),
     };
