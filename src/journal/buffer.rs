@@ -57,6 +57,15 @@ impl Chunk {
         n
     }
 
+    /// A chunk of `len` zeros.
+    pub fn zeros(len: usize) -> Self {
+        // New memory is zeros.
+        Self {
+            len: len.min(CHUNK_BYTES),
+            ..Self::default()
+        }
+    }
+
     /// Whether nothing more fits.
     pub fn is_full(&self) -> bool {
         self.len == CHUNK_BYTES

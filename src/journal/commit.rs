@@ -1,13 +1,13 @@
 //! The writer thread: takes what is staged, writes it, syncs it, tells who waits.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::buffer::Chunk;
 use super::prepare::Sealed;
-use super::queue::{Commit, Run, Segment};
+use super::queue::Commit;
+use super::write::{Finished, Writer};
 use super::{Phase, Shared};
 use crate::meters;
 
@@ -29,17 +29,13 @@ pub(super) const COMMIT_NOW_BYTES: u64 = 4 << 20;
 /// An idle writer gives pooled memory back after this long.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// Chunks a single write takes: IOV_MAX is 1024 on Linux, and 4 MiB is past the point where larger writes
-/// are faster.
-const CHUNKS_PER_WRITE: usize = 16;
-
 /// Runs until the journal closes or a commit fails.
 pub(super) fn run(shared: &Shared) {
-    let mut writing: Option<(Arc<Segment>, u64)> = None;
+    let mut writer = Writer::default();
     let mut company = Company::default();
     while let Some(commit) = next_commit(shared, &company) {
         let started = Instant::now();
-        if let Err(error) = write(shared, &commit.runs, &mut writing) {
+        if let Err(error) = writer.write(&commit.runs, |finished| seal(shared, &finished)) {
             fail(shared, &error);
             return;
         }
@@ -59,8 +55,8 @@ pub(super) fn run(shared: &Shared) {
         }
         shared.room.notify_waiters();
     }
-    if let Some((segment, bytes)) = writing {
-        seal(shared, &segment, bytes);
+    if let Some(finished) = writer.finish() {
+        seal(shared, &finished);
     }
     shared.lock().writer_done = true;
     shared.prepare.notify_all();
@@ -141,38 +137,11 @@ fn next_commit(shared: &Shared, company: &Company) -> Option<Commit> {
     }
 }
 
-/// Writes and syncs run by run. A segment is synced before the next one gets its first byte, so that a
-/// segment which holds a record proves all earlier ones complete.
-fn write(
-    shared: &Shared,
-    runs: &[Run],
-    writing: &mut Option<(Arc<Segment>, u64)>,
-) -> io::Result<()> {
-    for run in runs {
-        let mut offset = run.offset;
-        for chunks in run.chunks.chunks(CHUNKS_PER_WRITE) {
-            let slices: Vec<IoSlice<'_>> = chunks
-                .iter()
-                .map(|c| IoSlice::new(Chunk::bytes(c)))
-                .collect();
-            run.segment.file.write_at(&slices, offset)?;
-            offset += slices.iter().map(|s| s.len() as u64).sum::<u64>();
-        }
-        run.segment.file.sync()?;
-        if let Some((previous, bytes)) = writing.replace((Arc::clone(&run.segment), offset))
-            && !Arc::ptr_eq(&previous, &run.segment)
-        {
-            seal(shared, &previous, bytes);
-        }
-    }
-    Ok(())
-}
-
-fn seal(shared: &Shared, segment: &Segment, bytes: u64) {
+fn seal(shared: &Shared, finished: &Finished) {
     shared.lock().sealed.push(Sealed {
-        id: segment.id,
-        bytes,
-        reserved_bytes: segment.capacity,
+        id: finished.segment.id,
+        bytes: finished.bytes,
+        reserved_bytes: finished.segment.capacity,
     });
     shared.prepare.notify_one();
 }

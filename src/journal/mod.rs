@@ -26,6 +26,7 @@ pub mod record;
 pub mod recovery;
 mod scan;
 pub mod storage;
+mod write;
 
 #[cfg(test)]
 mod simulated;
