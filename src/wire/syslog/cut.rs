@@ -6,7 +6,6 @@ use std::fmt;
 use std::ops::Range;
 
 use data_encoding::HEXLOWER;
-use memchr::memchr2;
 
 use super::key::KeyError;
 use crate::auth::StreamingKey;
@@ -127,16 +126,67 @@ impl Cuts {
 
 /// Overwrites the key wherever it is written out in hex, in either case.
 fn mask(text: &mut [u8], key: &StreamingKey) {
+    // A key covers one byte of every 32, counted from anywhere: where none of those is a hex digit, no key is.
+    let mut at = KEY_HEX_LEN - 1;
+    while let Some(byte) = text.get(at) {
+        at = if byte.is_ascii_hexdigit() {
+            mask_digits_around(text, at, key)
+        } else {
+            at
+        } + KEY_HEX_LEN;
+    }
+}
+
+/// Overwrites the key in the hex digits around `at`; returns the last of them.
+fn mask_digits_around(text: &mut [u8], at: usize, key: &StreamingKey) -> usize {
+    let before = text[..at]
+        .iter()
+        .rev()
+        .take_while(|b| b.is_ascii_hexdigit());
+    let start = at - before.count();
+    let behind = text[at..].iter().take_while(|b| b.is_ascii_hexdigit());
+    let end = at + behind.count();
     let mut hex = [0; KEY_HEX_LEN];
     HEXLOWER.encode_mut(key.as_bytes(), &mut hex);
-    let [first, ..] = hex;
-    let mut at = 0;
-    while let Some(found) = memchr2(first, first.to_ascii_uppercase(), &text[at..]) {
-        at += found;
-        match text.get_mut(at..at + KEY_HEX_LEN) {
-            Some(word) if word.eq_ignore_ascii_case(&hex) => word.fill(b'*'),
-            _ => {}
+    let mut word = start;
+    while word + KEY_HEX_LEN <= end {
+        let digits = &mut text[word..word + KEY_HEX_LEN];
+        if digits.eq_ignore_ascii_case(&hex) {
+            digits.fill(b'*');
+            word += KEY_HEX_LEN;
+        } else {
+            word += 1;
         }
-        at += 1;
+    }
+    end - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_masked_wherever_it_stands_and_nothing_else_is() {
+        let key = StreamingKey::from_bytes(
+            *b"\x0a\x0a\xb2\xc3\xd4\xe5\xf6\x07\x18\x29\x3a\x4b\x5c\x6d\x7e\x0a",
+        );
+        let hex = key.reveal();
+        for before in 0..70 {
+            for around in ["0a", " ", "g"] {
+                for written in [hex.clone(), hex.to_ascii_uppercase()] {
+                    // Too few digits of it, then all, twice, the second behind more digits.
+                    let pad = around.repeat(before);
+                    let part = &hex[..KEY_HEX_LEN - 2];
+                    let text = format!("{part} {pad}{written}{pad} {written}0a0a{written}");
+                    let mut masked = text.clone().into_bytes();
+                    mask(&mut masked, &key);
+                    let stars = "*".repeat(KEY_HEX_LEN);
+                    assert_eq!(
+                        str::from_utf8(&masked),
+                        Ok(&*text.replace(&written, &stars))
+                    );
+                }
+            }
+        }
     }
 }

@@ -126,19 +126,21 @@ impl<'m> Extracted<'m> {
     /// Form (a), as often as it is there; returns where the message proper starts.
     fn cut_prefix(&mut self) -> Result<usize, KeyError> {
         let mut start = 0;
-        let mut keys = 0;
-        while let Some((_, end)) = key_word(self.message, start) {
-            (start, keys) = (end, keys + 1);
+        let mut first = None;
+        let mut agree = true;
+        while let Some((key, end)) = key_word(self.message, start) {
+            agree &= *first.get_or_insert(key) == key;
+            start = end;
         }
         let proper = self.message.get(start..).unwrap_or_default();
-        if keys == 0 || !(proper.starts_with(b"<") || proper.starts_with(BOM)) {
+        let Some(key) = first.filter(|_| proper.starts_with(b"<") || proper.starts_with(BOM))
+        else {
             return Ok(0);
+        };
+        if !agree {
+            return Err(KeyError::Conflicting);
         }
-        let mut at = 0;
-        while let Some((key, end)) = key_word(self.message, at) {
-            self.agree(key)?;
-            at = end;
-        }
+        self.agree(key)?;
         self.cuts.push(Cut::remove(0..start))?;
         Ok(start)
     }
