@@ -4,7 +4,10 @@
 //! cold in the cache as it is with as many senders.
 #![allow(clippy::unwrap_used)]
 
+mod sample;
+
 use divan::{Bencher, black_box};
+use sample::Random;
 use tell_server::auth::{KeySpec, Keyring, StreamingKey, Workspace};
 
 const SIZES: [usize; 4] = [1, 1_000, 100_000, 1_000_000];
@@ -25,25 +28,6 @@ fn main() {
         }
     }
     divan::main();
-}
-
-/// A small generator with a fixed seed: the same keys in every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn key(&mut self) -> [u8; 16] {
-        let mut key = [0; 16];
-        key[..8].copy_from_slice(&self.next().to_le_bytes());
-        key[8..].copy_from_slice(&self.next().to_le_bytes());
-        key
-    }
 }
 
 fn keys(n: usize) -> Vec<[u8; 16]> {

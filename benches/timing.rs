@@ -6,12 +6,14 @@
 //! from ever other addresses of 127.0.0.0/8, because repeated ones from one are delayed.
 #![allow(clippy::unwrap_used)]
 
+mod sample;
 mod serving;
 
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use sample::Random;
 use serving::{Server, connect, hex, source};
 use tell_server::limits;
 
@@ -163,16 +165,4 @@ fn near_miss(mut key: [u8; 16], random: u64) -> [u8; 16] {
     let bit = random as usize % 128;
     key[bit / 8] ^= 1 << (bit % 8);
     key
-}
-
-/// A small generator with a fixed seed.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
 }
