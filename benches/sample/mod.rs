@@ -2,10 +2,14 @@
 //! every run.
 #![allow(dead_code, reason = "each bench uses its part of it")]
 
+use std::net::SocketAddr;
+
 use tell_encoding::{
     BatchParams, DEFAULT_VERSION, EventParams, EventType, SchemaType, encode_batch_into,
     encode_event_data_into,
 };
+use tell_server::auth::{StreamingKey, Workspace};
+use tell_server::journal::{Encoding, Facts, Source};
 
 /// A small generator with a fixed seed.
 pub struct Random(pub u64);
@@ -23,6 +27,10 @@ impl Random {
         key[..8].copy_from_slice(&self.next().to_le_bytes());
         key[8..].copy_from_slice(&self.next().to_le_bytes());
         key
+    }
+
+    pub fn bytes(&mut self, len: usize) -> Vec<u8> {
+        (0..len).map(|_| self.next() as u8).collect()
     }
 }
 
@@ -126,4 +134,16 @@ pub fn rfc3164(key: &[u8; 16]) -> String {
 /// A key as files and messages have it.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// What the server knows of a payload that came to workspace 1.
+pub fn facts(source: Source, encoding: Encoding) -> Facts {
+    Facts {
+        workspace: Workspace::new(1).unwrap(),
+        key_id: StreamingKey::from_bytes(Random(5).key()).id(),
+        source,
+        encoding,
+        received_at_ns: 1_760_000_000_000_000_000,
+        peer: SocketAddr::from(([192, 0, 2, 1], 40_000)),
+    }
 }
