@@ -2,15 +2,17 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use tell_encoding::{
     BatchParams, EventParams, EventType, SchemaType, encode_batch_into, encode_event_data_into,
 };
 
+use super::client::{Client, connect, request};
 use super::process::key;
 
-/// Threads that send. The server needs the other core.
+/// Threads that send, however many connections there are. The server needs the other core.
 const THREADS: usize = 4;
 
 /// How much a thread writes at a time.
@@ -67,38 +69,45 @@ impl Load {
 
     /// Sends everything and waits until the other side has taken it.
     pub fn run(&self, address: SocketAddr) -> Sent {
-        let threads = (self.connections as usize).min(THREADS) as u64;
-        let senders: Vec<_> = (0..threads)
-            .map(|thread| {
-                let load = Self {
-                    events: self.events / threads,
-                    connections: self.connections / threads,
-                    ..*self
-                };
-                let first_key = self.keys * thread / threads;
-                std::thread::spawn(move || load.send(address, first_key))
-            })
-            .collect();
-        senders
-            .into_iter()
-            .map(|sender| sender.join().expect("a sender"))
-            .fold(Sent::default(), |a, b| Sent {
-                events: a.events + b.events,
-                bytes: a.bytes + b.bytes,
-                errors: a.errors + b.errors,
-            })
+        self.run_until(address, &AtomicBool::new(false))
     }
 
-    fn send(&self, address: SocketAddr, first_key: u64) -> Sent {
+    /// The same, but sends no more once it is told to stop.
+    pub fn run_until(&self, address: SocketAddr, stop: &AtomicBool) -> Sent {
+        let threads = (self.connections as usize).min(THREADS) as u64;
+        std::thread::scope(|scope| {
+            let senders: Vec<_> = (0..threads)
+                .map(|thread| {
+                    let load = Self {
+                        events: self.events / threads,
+                        connections: self.connections / threads,
+                        ..*self
+                    };
+                    let first_key = self.keys * thread / threads;
+                    scope.spawn(move || load.send(address, first_key, stop))
+                })
+                .collect();
+            senders
+                .into_iter()
+                .map(|sender| sender.join().expect("a sender"))
+                .fold(Sent::default(), |a, b| Sent {
+                    events: a.events + b.events,
+                    bytes: a.bytes + b.bytes,
+                    errors: a.errors + b.errors,
+                })
+        })
+    }
+
+    fn send(&self, address: SocketAddr, first_key: u64, stop: &AtomicBool) -> Sent {
         match self.protocol {
-            Protocol::Tcp | Protocol::SyslogTcp => self.stream(address, first_key),
-            Protocol::HttpBatch | Protocol::HttpJson => self.requests(address),
+            Protocol::Tcp | Protocol::SyslogTcp => self.stream(address, first_key, stop),
+            Protocol::HttpBatch | Protocol::HttpJson => self.requests(address, stop),
             Protocol::SyslogUdp => self.datagrams(address),
         }
     }
 
     /// One frame, body or write of `batch` events.
-    fn unit(&self, key_number: u64) -> Vec<u8> {
+    pub fn unit(&self, key_number: u64) -> Vec<u8> {
         match self.protocol {
             Protocol::Tcp => {
                 let batch = batch(key_number, self.batch);
@@ -123,7 +132,7 @@ impl Load {
 
     /// Chunks of whole units, whose keys take turns, over all connections in turn; then an end that the
     /// server confirms with its own.
-    fn stream(&self, address: SocketAddr, first_key: u64) -> Sent {
+    fn stream(&self, address: SocketAddr, first_key: u64, stop: &AtomicBool) -> Sent {
         let mut streams: Vec<TcpStream> = (0..self.connections.max(1))
             .map(|_| connect(address))
             .collect();
@@ -141,6 +150,9 @@ impl Load {
         let mut sent = Sent::default();
         let writes = self.events / self.batch / units_per_write;
         for write in 0..writes as usize {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
             let chunk = &chunks[write % chunks.len()];
             let stream = write % streams.len();
             if streams[stream].write_all(chunk).is_err() {
@@ -154,41 +166,34 @@ impl Load {
             let _ = stream.shutdown(Shutdown::Write);
         }
         for stream in &mut streams {
-            stream
-                .set_read_timeout(Some(Duration::from_secs(60)))
-                .expect("a timeout");
             let mut byte = [0];
             sent.errors += u64::from(!matches!(stream.read(&mut byte), Ok(0)));
         }
         sent
     }
 
-    /// One request after the other on one connection.
-    fn requests(&self, address: SocketAddr) -> Sent {
-        let body = self.unit(0);
-        let (path, content_type) = match self.protocol {
-            Protocol::HttpJson => ("/v1/events", "application/x-ndjson"),
-            _ => ("/v1/ingest", "application/x-flatbuffers"),
-        };
-        let mut request = format!(
-            "POST {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
-            hex(&key(0)),
-            body.len()
-        )
-        .into_bytes();
-        request.extend_from_slice(&body);
-        let mut stream = connect(address);
+    /// A request on each connection, then the answers, and again: with many connections a thread this
+    /// keeps the load cheap, and as many requests waiting at the same time as there are connections.
+    fn requests(&self, address: SocketAddr, stop: &AtomicBool) -> Sent {
+        let request = request(self, address);
+        let body_bytes = self.unit(0).len() as u64;
+        let mut clients: Vec<Client> = (0..self.connections.max(1))
+            .map(|_| Client::new(address))
+            .collect();
         let mut sent = Sent::default();
-        let mut buffer = [0; 4096];
-        for _ in 0..self.events / self.batch {
-            stream.write_all(&request).expect("send a request");
-            // The answer is far smaller than the buffer and written at once.
-            let n = stream.read(&mut buffer).expect("an answer");
-            if buffer[..n].starts_with(b"HTTP/1.1 202") {
-                sent.events += self.batch;
-                sent.bytes += body.len() as u64;
-            } else {
-                sent.errors += 1;
+        let mut left = self.events / self.batch;
+        while left > 0 && !stop.load(Ordering::Relaxed) {
+            let asked = left.min(clients.len() as u64);
+            left -= asked;
+            let clients = &mut clients[..asked as usize];
+            clients.iter_mut().for_each(|client| client.send(&request));
+            for client in clients {
+                if client.receive() {
+                    sent.events += self.batch;
+                    sent.bytes += body_bytes;
+                } else {
+                    sent.errors += 1;
+                }
             }
         }
         sent
@@ -211,12 +216,6 @@ impl Load {
         }
         sent
     }
-}
-
-fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("connect");
-    stream.set_nodelay(true).expect("no delay");
-    stream
 }
 
 /// A Batch of track events of about 200 bytes.

@@ -10,6 +10,7 @@
 //! compare, and only within one run. CPU is read from `/proc/PID/stat`, in ticks of 10 ms.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod client;
 mod load;
 mod process;
 mod yardstick;
@@ -26,7 +27,7 @@ fn main() {
         return yardstick::run(role, arguments.next().as_deref());
     }
     println!(
-        "{:<44}{:>10}{:>12}{:>10}{:>12}{:>10}{:>9}",
+        "{:<48}{:>10}{:>12}{:>10}{:>12}{:>10}{:>9}",
         "load", "events", "events/s", "MB/s", "CPU ns/ev", "CPU s/GB", "RSS MB"
     );
     for case in cases()
@@ -106,7 +107,7 @@ impl Case {
     fn print(&self, sent: &load::Sent, seconds: f64, cpu: f64, peak_mb: f64) {
         let (events, bytes) = (sent.events as f64, sent.bytes as f64);
         println!(
-            "{:<44}{:>10}{:>12.0}{:>10.1}{:>12.1}{:>10.3}{:>9.1}",
+            "{:<48}{:>10}{:>12.0}{:>10.1}{:>12.1}{:>10.3}{:>9.1}",
             self.name,
             sent.events,
             events / seconds,
@@ -159,6 +160,21 @@ fn cases() -> Vec<Case> {
                 load,
             ));
         }
+    }
+    // A commit is shared by all who wait at the same time.
+    for (name, protocol, batch, events) in [
+        ("http fbs", Protocol::HttpBatch, 1, 100_000),
+        ("http fbs", Protocol::HttpBatch, 100, 2_000_000),
+        ("http json", Protocol::HttpJson, 100, 1_000_000),
+    ] {
+        let name = format!("{name} batch {batch}, 64 connections");
+        let load = Load {
+            connections: 64,
+            ..Load::new(protocol, batch, events)
+        };
+        let hyper = format!("{name}: bare hyper");
+        cases.push(Case::new(name, server(), load));
+        cases.push(Case::new(hyper, Target::Hyper, load));
     }
     let syslog = Load::new(Protocol::SyslogTcp, 100, 5_000_000);
     cases.push(Case::new("syslog tcp", server(), syslog));
