@@ -6,11 +6,17 @@
 //! appends and syncs the same bytes past the page cache (the limit for keeping), and a bare `hyper` server
 //! that reads the body and answers 202 (the limit for HTTP).
 //!
+//! What is no throughput follows in a second table: latencies, and the server's start, rest and recovery.
+//!
 //! Load and server share the machine: wall-clock figures say little, CPU per event and per GB is what to
 //! compare, and only within one run. CPU is read from `/proc/PID/stat`, in ticks of 10 ms.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod client;
+mod disk;
+mod figures;
+mod latency;
+mod lifecycle;
 mod load;
 mod process;
 mod yardstick;
@@ -26,16 +32,20 @@ fn main() {
     if let Some(role) = filter.strip_prefix(yardstick::ARGUMENT) {
         return yardstick::run(role, arguments.next().as_deref());
     }
-    println!(
-        "{:<48}{:>10}{:>12}{:>10}{:>12}{:>10}{:>9}",
-        "load", "events", "events/s", "MB/s", "CPU ns/ev", "CPU s/GB", "RSS MB"
-    );
-    for case in cases()
+    let cases: Vec<Case> = cases()
         .into_iter()
         .filter(|case| case.name.contains(&filter))
-    {
+        .collect();
+    if !cases.is_empty() {
+        println!(
+            "{:<48}{:>10}{:>12}{:>10}{:>12}{:>10}{:>9}",
+            "load", "events", "events/s", "MB/s", "CPU ns/ev", "CPU s/GB", "RSS MB"
+        );
+    }
+    for case in cases {
         case.run();
     }
+    figures::run(&filter);
 }
 
 /// One line of the table.
@@ -201,7 +211,10 @@ fn cases() -> Vec<Case> {
         ));
     }
     for workspaces in [1, 10_000] {
-        let setup = Setup { keys: workspaces };
+        let setup = Setup {
+            keys: workspaces,
+            ..Setup::default()
+        };
         let load = Load {
             keys: workspaces,
             ..tcp
@@ -213,7 +226,10 @@ fn cases() -> Vec<Case> {
         ));
     }
     for keys in [1, 1_000_000] {
-        let setup = Setup { keys };
+        let setup = Setup {
+            keys,
+            ..Setup::default()
+        };
         for used in [1, keys] {
             let load = Load {
                 keys: used,

@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 /// What this program is started with to be a yardstick.
 pub const ARGUMENT: &str = "yardstick-";
 
-const BLOCK_BYTES: usize = 4096;
+pub const BLOCK_BYTES: usize = 4096;
 const WRITE_BYTES: usize = 4 << 20;
 
 pub fn run(role: &str, bytes: Option<&str>) {
@@ -87,14 +87,13 @@ fn writer(bytes: u64) {
         .open("bytes")
         .expect("a file system with direct I/O");
     rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes).expect("space");
-    let memory = vec![7; WRITE_BYTES + BLOCK_BYTES];
-    let start = memory.as_ptr().align_offset(BLOCK_BYTES);
+    let block = Block::new(WRITE_BYTES);
     let mut at = 0;
     while at < bytes {
         let n = (bytes - at)
             .min(WRITE_BYTES as u64)
             .next_multiple_of(BLOCK_BYTES as u64);
-        file.write_all_at(&memory[start..start + n as usize], at)
+        file.write_all_at(block.bytes(n as usize), at)
             .expect("write");
         file.sync_data().expect("sync");
         at += n;
@@ -103,6 +102,24 @@ fn writer(bytes: u64) {
     std::io::stdout().flush().expect("stdout");
     // It is measured now, and ended.
     let _ = std::io::stdin().read(&mut [0]);
+}
+
+/// Bytes where direct I/O wants them.
+pub struct Block {
+    memory: Vec<u8>,
+    start: usize,
+}
+
+impl Block {
+    pub fn new(bytes: usize) -> Self {
+        let memory = vec![7; bytes + BLOCK_BYTES];
+        let start = memory.as_ptr().align_offset(BLOCK_BYTES);
+        Self { memory, start }
+    }
+
+    pub fn bytes(&self, n: usize) -> &[u8] {
+        &self.memory[self.start..self.start + n]
+    }
 }
 
 fn announce(listener: &TcpListener) {
