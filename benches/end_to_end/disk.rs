@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Those below the directory.
 pub fn files(directory: &Path) -> Vec<PathBuf> {
@@ -43,6 +44,17 @@ pub fn lines(mut reader: impl Read) -> u64 {
             n => lines += memchr::memchr_iter(b'\n', &buffer[..n]).count() as u64,
         }
     }
+}
+
+/// How long it takes to read all of the files, one after the other.
+pub fn time_to_read(directory: &Path) -> Duration {
+    let mut buffer = vec![0; 1 << 20];
+    let start = Instant::now();
+    for path in files(directory) {
+        let mut file = File::open(path).expect("a file");
+        while file.read(&mut buffer).expect("bytes") > 0 {}
+    }
+    start.elapsed()
 }
 
 /// Has the kernel forget what it holds of the files.

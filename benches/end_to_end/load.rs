@@ -24,6 +24,8 @@ pub enum Protocol {
     HttpBatch,
     HttpJson,
     SyslogTcp,
+    /// The same messages without a key, for those who would take it for a part of the message.
+    PlainSyslogTcp,
     SyslogUdp,
 }
 
@@ -100,7 +102,9 @@ impl Load {
 
     fn send(&self, address: SocketAddr, first_key: u64, stop: &AtomicBool) -> Sent {
         match self.protocol {
-            Protocol::Tcp | Protocol::SyslogTcp => self.stream(address, first_key, stop),
+            Protocol::Tcp | Protocol::SyslogTcp | Protocol::PlainSyslogTcp => {
+                self.stream(address, first_key, stop)
+            }
             Protocol::HttpBatch | Protocol::HttpJson => self.requests(address, stop),
             Protocol::SyslogUdp => self.datagrams(address),
         }
@@ -123,6 +127,7 @@ impl Load {
             Protocol::SyslogTcp => syslog_message(key_number)
                 .repeat(self.batch as usize)
                 .into_bytes(),
+            Protocol::PlainSyslogTcp => SYSLOG_MESSAGE.repeat(self.batch as usize).into_bytes(),
             Protocol::SyslogUdp => syslog_message(key_number)
                 .trim_end()
                 .to_owned()
@@ -258,11 +263,10 @@ fn json_line(n: u64) -> String {
     )
 }
 
+const SYSLOG_MESSAGE: &str = "<134>1 2026-11-21T21:42:00.123Z web-1 checkout 4242 ID47 - order placed id=12345 amount=49.99 currency=USD user=user_00000042\n";
+
 fn syslog_message(key_number: u64) -> String {
-    format!(
-        "{} <134>1 2026-11-21T21:42:00.123Z web-1 checkout 4242 ID47 - order placed id=12345 amount=49.99 currency=USD user=user_00000042\n",
-        hex(&key(key_number))
-    )
+    format!("{} {SYSLOG_MESSAGE}", hex(&key(key_number)))
 }
 
 pub fn hex(bytes: &[u8]) -> String {

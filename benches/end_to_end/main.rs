@@ -18,12 +18,14 @@ mod figures;
 mod latency;
 mod lifecycle;
 mod load;
+mod others;
 mod process;
 mod yardstick;
 
 use std::time::Instant;
 
 use load::{Load, Protocol};
+use others::Daemon;
 use process::{Process, Setup};
 
 fn main() {
@@ -61,6 +63,7 @@ enum Target {
     Receiver,
     Hyper,
     Writer,
+    Other(Daemon),
 }
 
 impl Case {
@@ -73,31 +76,43 @@ impl Case {
     }
 
     fn run(self) {
-        let process = match &self.target {
+        let mut process = match &self.target {
             Target::Server(setup) => Process::server(setup),
             Target::Receiver => Process::yardstick("receiver"),
             Target::Hyper => Process::yardstick("hyper"),
             Target::Writer => return self.run_writer(),
+            Target::Other(daemon) => match daemon.start() {
+                Ok(process) => process,
+                Err(why) => return println!("{:<48}ERROR: not measured: {why}", self.name),
+            },
         };
         let before = process.cpu_seconds();
         let start = Instant::now();
-        let sent = self.load.run(process.address(self.load.protocol));
+        let mut sent = self.load.run(process.address(self.load.protocol));
+        if let Target::Other(_) = self.target {
+            // It has taken them from the socket, and may not have looked at them.
+            let kept = others::wait_for_messages(&mut process, sent.events);
+            sent.errors += sent.events.abs_diff(kept);
+        }
         let seconds = start.elapsed().as_secs_f64();
         // What the server still has in its hands is its work too.
         process.wait_until_quiet();
         let cpu = process.cpu_seconds() - before;
         self.print(&sent, seconds, cpu, process.peak_resident_mb());
         if let (Protocol::SyslogUdp, Target::Server(_)) = (self.load.protocol, &self.target) {
+            let [by_kernel, by_server] = process.dropped_datagrams();
             let kept = process.events_kept();
             println!(
-                "    of {} datagrams {} were kept, {} lost",
+                "    of {} datagrams {kept} were kept, {by_kernel} dropped by the kernel, {by_server} by the server, {} lost without account",
                 sent.events,
-                kept,
-                sent.events - kept
+                sent.events as i64 - (kept + by_kernel + by_server) as i64
             );
         }
         if sent.errors > 0 {
-            println!("    {} requests failed", sent.errors);
+            println!(
+                "    ERROR: {} requests, connections or messages failed",
+                sent.errors
+            );
         }
     }
 
@@ -193,13 +208,35 @@ fn cases() -> Vec<Case> {
         Target::Receiver,
         syslog,
     ));
-    for rate in [50_000, 200_000] {
+    for (name, daemon) in [
+        ("rsyslogd", Daemon::Rsyslogd),
+        ("syslog-ng", Daemon::SyslogNg),
+    ] {
+        cases.push(Case::new(
+            format!("syslog tcp: {name} to a file"),
+            Target::Other(daemon),
+            Load::new(Protocol::PlainSyslogTcp, 100, 500_000),
+        ));
+    }
+    for (name, rate, events) in [
+        ("at 50000/s", 50_000, 200_000),
+        ("at 200000/s", 200_000, 800_000),
+        ("unbounded", 0, 2_000_000),
+    ] {
         let load = Load {
             rate,
             connections: 1,
-            ..Load::new(Protocol::SyslogUdp, 1, 4 * rate)
+            ..Load::new(Protocol::SyslogUdp, 1, events)
         };
-        cases.push(Case::new(format!("syslog udp at {rate}/s"), server(), load));
+        let setup = Setup {
+            metrics: true,
+            ..Setup::default()
+        };
+        cases.push(Case::new(
+            format!("syslog udp {name}"),
+            Target::Server(setup),
+            load,
+        ));
     }
     let tcp = Load::new(Protocol::Tcp, 10, 5_000_000);
     for connections in [1, 100, 10_000] {

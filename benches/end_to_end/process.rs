@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fmt::Write;
-use std::io::{BufRead, BufReader};
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::client::connect;
 use super::load::{Protocol, hex};
 use super::{disk, yardstick};
 
@@ -72,6 +73,21 @@ impl Process {
         }
     }
 
+    /// Another program that listens at one place.
+    pub fn new(child: Child, directory: TempDir, address: SocketAddr) -> Self {
+        Self {
+            child,
+            directory,
+            addresses: vec![(String::new(), address)],
+            ready_after: Duration::ZERO,
+        }
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("its state")
+    }
+
     /// The server again, with the keys and the journal that it had.
     pub fn start_again(&mut self, setup: &Setup) {
         (self.child, self.addresses, self.ready_after) = serve(self.directory.path(), setup);
@@ -88,7 +104,7 @@ impl Process {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("stop it");
         let end = Instant::now() + ENDS_WITHIN;
-        while self.child.try_wait().expect("its state").is_none() {
+        while self.ended().is_none() {
             assert!(Instant::now() < end, "the server did not stop");
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -113,23 +129,39 @@ impl Process {
         BufReader::new(child.stdout.take().expect("stdout"))
             .read_line(&mut line)
             .expect("its address");
-        Self {
-            child,
-            directory,
-            addresses: vec![(String::new(), line.trim().parse().expect("an address"))],
-            ready_after: Duration::ZERO,
-        }
+        Self::new(child, directory, line.trim().parse().expect("an address"))
     }
 
     pub fn address(&self, protocol: Protocol) -> SocketAddr {
         let name = match protocol {
             Protocol::Tcp => "tcp",
             Protocol::HttpBatch | Protocol::HttpJson => "http",
-            Protocol::SyslogTcp => "syslog_tcp",
+            Protocol::SyslogTcp | Protocol::PlainSyslogTcp => "syslog_tcp",
             Protocol::SyslogUdp => "syslog_udp",
         };
         let named = self.addresses.iter().find(|(n, _)| n == name);
         named.or(self.addresses.first()).expect("an address").1
+    }
+
+    /// The datagrams that the kernel and the server itself dropped, as the server's metrics have them.
+    pub fn dropped_datagrams(&self) -> [u64; 2] {
+        let (_, address) = self
+            .addresses
+            .iter()
+            .find(|(name, _)| name == "metrics")
+            .expect("metrics");
+        let mut stream = connect(*address);
+        let request = "GET /metrics HTTP/1.1\r\nHost: metrics\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).expect("ask");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("metrics");
+        ["by=\"kernel\"", "by=\"server\""].map(|by| {
+            let dropped = text
+                .lines()
+                .filter(|line| line.starts_with("tell_udp_dropped_total{") && line.contains(by))
+                .map(|line| line.rsplit(' ').next().and_then(|n| n.parse::<u64>().ok()));
+            dropped.sum::<Option<u64>>().expect("a number")
+        })
     }
 
     /// User and system time so far, of all threads, seconds.
