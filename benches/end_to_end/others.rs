@@ -81,9 +81,9 @@ pub fn wait_for_messages(process: &mut Process, expected: u64) -> u64 {
     found
 }
 
-/// imptcp is its fast receiver of plain TCP. The rule set is run by the receiving threads, which hand over
-/// many messages at once: with a queue of its own (tried with batches of 2,048 and 16,384) it spends a
-/// fifth more. The file is written by a thread of its own, when 256 KB are full or after a second.
+/// imptcp is its fast receiver of plain TCP. The rule set is run by the receiving threads: with a queue of
+/// its own (tried with batches of 2,048 and 16,384) it spends a fifth more. The file is written by a thread
+/// of its own, when 256 KB are full or after a second, so that up to a second of what it takes is waiting.
 fn rsyslogd(directory: &Path, address: SocketAddr) -> Result<Command, String> {
     if !Path::new(RSYSLOGD).is_file() {
         return Err(format!("{RSYSLOGD} is not there: install rsyslog"));

@@ -179,6 +179,15 @@ impl Process {
         status_mb(self.child.id(), "VmRSS")
     }
 
+    /// What was read from disk for it.
+    pub fn read_bytes(&self) -> u64 {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.child.id())).expect("io");
+        let bytes = io
+            .lines()
+            .find_map(|line| line.strip_prefix("read_bytes: "));
+        bytes.expect("read_bytes").parse().expect("a number")
+    }
+
     /// What each of its threads has spent. Those that ended are not in it.
     pub fn nanoseconds_by_thread(&self) -> HashMap<OsString, u64> {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("threads");
