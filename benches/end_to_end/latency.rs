@@ -47,8 +47,7 @@ pub fn idle() -> Vec<Figure> {
         appends.measure(PER_ROUND);
         hyper.measure(PER_ROUND);
     }
-    let [server, appends, hyper] =
-        [server.took, appends.took, hyper.took].map(|took| Quantiles::of(took));
+    let [server, appends, hyper] = [server.took, appends.took, hyper.took].map(Quantiles::of);
     let figure = |name: &str, pick: fn(&Quantiles) -> Duration| {
         let (server, append, hyper) = (pick(&server), pick(&appends), pick(&hyper));
         Figure {

@@ -177,7 +177,7 @@ pub fn recovery() -> Vec<Figure> {
             "recovery after SIGKILL, {:.2} GB: {what}",
             bytes as f64 / 1e9
         ),
-        measured: seconds(took),
+        measured: format!("{}, {peak_mb:.1} MB", seconds(took)),
         yardstick: format!(
             "{} bare read ({} with no journal)",
             seconds(read),
