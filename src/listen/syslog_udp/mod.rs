@@ -38,20 +38,31 @@ struct Datagrams {
     meters: DatagramMeters,
 }
 
+/// What a turn found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// Nothing came.
+    Nothing,
+    /// All that had come; the socket is empty.
+    Emptied,
+    /// As much as a turn takes. There may be more.
+    More,
+}
+
 impl Datagrams {
     fn serve(&mut self, socket: UdpSocket, door: &Door) -> io::Result<()> {
         let mut receiver = Receiver::new(socket)?;
         while !door.drain.is_cancelled() {
-            if !self.turn(&mut receiver, Wait::ForOne, door)? {
+            if self.turn(&mut receiver, Wait::ForOne, door)? == Turn::Emptied {
                 thread::sleep(limits::UDP_GATHER);
             }
         }
-        while self.turn(&mut receiver, Wait::No, door)? {}
+        while self.turn(&mut receiver, Wait::No, door)? == Turn::More {}
         Ok(())
     }
 
-    /// Takes what is there, up to the bound of a turn. Returns whether there may be more.
-    fn turn(&mut self, receiver: &mut Receiver, wait: Wait, door: &Door) -> io::Result<bool> {
+    /// Takes what is there, up to the bound of a turn.
+    fn turn(&mut self, receiver: &mut Receiver, wait: Wait, door: &Door) -> io::Result<Turn> {
         let mut received = 0;
         let mut dropped = 0;
         let mut wait = wait;
@@ -69,11 +80,12 @@ impl Datagrams {
                 break true;
             }
         };
-        if received > 0 {
-            dropped += self.submit(door);
-            self.meters.received(received as u64, dropped);
+        if received == 0 {
+            return Ok(Turn::Nothing);
         }
-        Ok(more)
+        dropped += self.submit(door);
+        self.meters.received(received as u64, dropped);
+        Ok(if more { Turn::More } else { Turn::Emptied })
     }
 
     /// Gathers one message. Returns how many were not kept.
