@@ -109,9 +109,12 @@ pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 /// 100 bytes each.
 pub const IDEMPOTENT_REQUESTS: usize = 256 << 10;
 
-/// How often they are saved. Behind what was saved, a start reads the journal: ten seconds of a disk's best
-/// are read in less.
+/// How often they are saved.
 pub const IDEMPOTENCY_SAVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// After this much journal they are saved too: after a crash a start reads the journal behind what was saved,
+/// and a slow disk reads this in a second.
+pub const IDEMPOTENCY_SAVE_BYTES: u64 = 256 << 20;
 
 /// The first allocation for a body that comes in pieces: an announced length is not trusted with more.
 pub const BODY_FIRST_BYTES: usize = 64 << 10;
@@ -153,7 +156,7 @@ pub const DATAGRAMS_PER_CALL: usize = 32;
 pub const DATAGRAMS_PER_TURN: usize = 256;
 
 /// How long a thread waits for a datagram before it looks whether the server drains.
-pub const UDP_WAIT: Duration = Duration::from_millis(250);
+pub const UDP_WAIT: Duration = Duration::from_millis(500);
 
 /// A socket that was emptied is left alone this long, so that what a busy sender sends comes in batches
 /// instead of waking the server for each datagram. A buffer of 208 KiB, which the kernel grants without

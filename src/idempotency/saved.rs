@@ -108,9 +108,13 @@ impl Keeper {
 
     /// Saves whenever there is something new, for ever.
     pub async fn keep(self: Arc<Self>) {
+        let mut position = self.journal.position();
         loop {
-            tokio::time::sleep(limits::IDEMPOTENCY_SAVE_INTERVAL).await;
-            let position = self.journal.position();
+            tokio::select! {
+                () = tokio::time::sleep(limits::IDEMPOTENCY_SAVE_INTERVAL) => {}
+                () = self.journal.has_grown(position, limits::IDEMPOTENCY_SAVE_BYTES) => {}
+            }
+            position = self.journal.position();
             // What was appended before this position and is not in the index yet is waited for.
             self.index.quiet().await;
             let keeper = Arc::clone(&self);

@@ -19,6 +19,7 @@ mod commit;
 pub mod format;
 #[doc(hidden)]
 pub mod fuzz;
+mod limit;
 mod prepare;
 mod queue;
 pub mod read;
@@ -33,7 +34,6 @@ mod simulated;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -47,6 +47,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use crate::limits;
 use format::{SegmentId, crc32c, crc32c_of_two};
 
+pub use limit::Limit;
 pub use record::{Encoding, Facts, Mark, Record, Source};
 pub use recovery::Recovered;
 use storage::Storage;
@@ -62,15 +63,6 @@ pub struct Options {
     pub limit: Limit,
     /// How much may wait for a commit, bytes.
     pub max_queued_bytes: u64,
-}
-
-/// How much disk the journal may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// What leaves a tenth of the file system free.
-    TenthFree,
-    /// This many bytes.
-    Bytes(u64),
 }
 
 /// A payload to append, with its facts.
@@ -172,6 +164,8 @@ struct Shared {
     /// Why the writer stopped, once it has.
     failure: watch::Sender<Option<Arc<str>>>,
     counters: Counters,
+    /// The number of the last segment that was prepared.
+    prepared: watch::Sender<u32>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -262,6 +256,7 @@ impl Journal {
             crowded: AtomicBool::new(false),
             failure: watch::Sender::new(None),
             counters: Counters::default(),
+            prepared: watch::Sender::new(recovered.next_segment),
             threads: Mutex::new(Vec::new()),
             storage,
         });
@@ -362,6 +357,17 @@ impl Journal {
     pub fn position(&self) -> u64 {
         let next = self.shared.lock().queue.next_sequence();
         next.unwrap_or(self.shared.opened_at)
+    }
+
+    /// Resolves when so many bytes of segments were begun after the record with this sequence.
+    pub async fn has_grown(&self, since: u64, bytes: u64) {
+        let segments = bytes.div_ceil(self.shared.options.segment_bytes).max(1);
+        let until = (since >> 32) + segments;
+        let mut prepared = self.shared.prepared.subscribe();
+        // The sender is of this journal, and so outlives the wait.
+        let _ = prepared
+            .wait_for(|&segment| u64::from(segment) > until)
+            .await;
     }
 
     /// What was counted since the start.
@@ -465,26 +471,4 @@ fn spawn(
         .name(name.to_owned())
         .spawn(move || body(&shared))
         .map_err(recovery::OpenError::Thread)
-}
-
-impl Limit {
-    /// What may be added to `used_bytes`.
-    fn left_bytes(self, storage: &dyn Storage, used_bytes: u64) -> io::Result<u64> {
-        Ok(match self {
-            Self::Bytes(limit) => limit.saturating_sub(used_bytes),
-            Self::TenthFree => {
-                let space = storage.space()?;
-                space.available.saturating_sub(space.total / 10)
-            }
-        })
-    }
-}
-
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TenthFree => f.write_str("10% of the file system free"),
-            Self::Bytes(bytes) => write!(f, "{bytes} bytes"),
-        }
-    }
 }

@@ -62,6 +62,7 @@ pub(super) fn run(shared: &Shared) {
                 if let Some(reason) = state.full.take() {
                     tracing::info!(was = %reason, "the journal has room again");
                 }
+                shared.prepared.send_replace(number);
                 shared.room.notify_waiters();
             }
             Err(error) => {

@@ -168,6 +168,38 @@ fn a_restart_goes_on_behind_what_it_finds() {
 }
 
 #[test]
+fn growth_is_told_after_so_many_bytes_of_segments() {
+    let disk = SimulatedDisk::default();
+    let (journal, _) = open(&disk, OPTIONS);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let since = journal.position();
+    let grown = |bytes, patience| {
+        runtime.block_on(async {
+            let grown = journal.has_grown(since, bytes);
+            tokio::time::timeout(Duration::from_millis(patience), grown)
+                .await
+                .is_ok()
+        })
+    };
+    let segments = |n: u64| n * OPTIONS.segment_bytes;
+    assert!(!grown(segments(2), 20), "nothing was appended");
+    // Two of them do not fit one segment.
+    let half = Kept {
+        workspace: 1,
+        payload: vec![7; 40 << 10],
+    };
+    for _ in 0..3 {
+        append(&journal, &half).unwrap();
+    }
+    assert!(grown(segments(2), 10_000));
+    assert!(!grown(segments(3), 20));
+    journal.close().unwrap();
+}
+
+#[test]
 fn records_that_nobody_waits_for_are_committed_soon_and_at_close() {
     let disk = SimulatedDisk::default();
     let (journal, _) = open(&disk, OPTIONS);
