@@ -223,7 +223,7 @@ impl<'a> Run<'a> {
         let (workspace, key_id, usage) = match first.credential {
             Credential::Key(key) => {
                 let grant = keyring.lookup(&key)?;
-                (grant.workspace(), grant.key_id(), Some(&**grant.usage()))
+                (grant.workspace(), grant.key_id(), Some(grant.usage()))
             }
             Credential::Listener(listener) => (listener.workspace, listener.id, None),
         };

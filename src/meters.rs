@@ -395,7 +395,7 @@ impl Busiest {
         let mut keys = Vec::new();
         let mut by_workspace: HashMap<Workspace, u64> = HashMap::new();
         for grant in keyring.grants() {
-            let events = grant.usage().read().events;
+            let events = grant.counted().events;
             if events > 0 {
                 keys.push((grant.key_id(), events));
                 *by_workspace.entry(grant.workspace()).or_default() += events;

@@ -18,7 +18,7 @@ use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
 use super::key::{KeyId, StreamingKey, Workspace};
-use super::usage::Usage;
+use super::usage::{Place, Usage, UsageReading, Usages};
 
 /// A key as the key file defines it.
 #[derive(Clone, Debug)]
@@ -47,19 +47,28 @@ impl<'a> Grant<'a> {
 
     /// Its public id.
     pub fn key_id(&self) -> KeyId {
-        self.entry().usage.key_id()
+        self.entry().key_id
     }
 
-    /// What was counted for it; shared by all rings that hold the key, in this workspace or another.
-    pub fn usage(&self) -> &'a Arc<Usage> {
-        &self.entry().usage
+    /// Where it is counted; shared by all rings that hold the key, in this workspace or another.
+    pub fn usage(&self) -> &'a Usage {
+        self.ring.usages.at(self.entry().usage)
+    }
+
+    /// What was counted for it.
+    pub fn counted(&self) -> UsageReading {
+        self.ring.usages.read(self.entry().usage)
     }
 
     /// What its owner calls it.
     pub fn name(&self) -> Option<&'a str> {
-        let name = self.entry().name;
-        let from = name.start as usize;
-        match name.len {
+        let &Entry {
+            name_start,
+            name_len,
+            ..
+        } = self.entry();
+        let from = name_start as usize;
+        match name_len {
             0 => None,
             len => self.ring.names.get(from..from + len as usize),
         }
@@ -86,17 +95,18 @@ struct Slot {
 /// What a lookup does not need.
 #[derive(Debug)]
 struct Entry {
+    key_id: KeyId,
     workspace: Workspace,
-    name: Name,
-    usage: Arc<Usage>,
+    usage: Place,
+    /// Where its name is in [`Keyring::names`]. A million `Box<str>` would take three times as much.
+    name_start: u32,
+    name_len: u16,
 }
 
-/// A place in [`Keyring::names`]. A million `Box<str>` would take three times as much.
-#[derive(Clone, Copy, Debug)]
-struct Name {
-    start: u32,
-    len: u16,
-}
+const _: () = assert!(
+    size_of::<Entry>() <= 24,
+    "memory per key is stated and bounded"
+);
 
 /// An immutable set of keys.
 ///
@@ -108,6 +118,7 @@ pub struct Keyring {
     decoys: Vec<StreamingKey>,
     entries: Vec<Entry>,
     names: String,
+    usages: Usages,
     hasher: RandomState,
 }
 
@@ -120,11 +131,14 @@ impl Keyring {
             decoys: Vec::with_capacity(specs.len()),
             entries: Vec::with_capacity(specs.len()),
             names: String::new(),
+            usages: previous.map_or_else(Usages::default, |ring| ring.usages.follow()),
             hasher: RandomState::new(),
         };
         for spec in specs {
             ring.insert(&spec, previous);
         }
+        ring.usages
+            .keep_only(ring.entries.iter().map(|entry| entry.usage));
         ring.names.shrink_to_fit();
         ring
     }
@@ -139,11 +153,15 @@ impl Keyring {
             return;
         }
         let kept = previous.and_then(|ring| ring.lookup(&spec.key));
-        let usage = match kept {
-            Some(grant) => Arc::clone(grant.usage()),
-            None => Arc::new(Usage::new(spec.key.id())),
+        let (key_id, usage) = match kept {
+            Some(grant) => (grant.key_id(), grant.entry().usage),
+            // After 2^32 keys a restart is due: until then the newest go without.
+            None => match self.usages.add() {
+                Some(usage) => (spec.key.id(), usage),
+                None => return,
+            },
         };
-        let name = self.take_name(spec.name.as_deref());
+        let (name_start, name_len) = self.take_name(spec.name.as_deref());
         let slot = Slot {
             key: spec.key,
             place,
@@ -153,13 +171,15 @@ impl Keyring {
             .insert_unique(hash, slot, |slot| self::hash(hasher, &slot.key));
         self.decoys.push(spec.key);
         self.entries.push(Entry {
+            key_id,
             workspace: spec.workspace,
-            name,
             usage,
+            name_start,
+            name_len,
         });
     }
 
-    fn take_name(&mut self, name: Option<&str>) -> Name {
+    fn take_name(&mut self, name: Option<&str>) -> (u32, u16) {
         let name = name.unwrap_or_default();
         let place = u32::try_from(self.names.len())
             .ok()
@@ -167,10 +187,10 @@ impl Keyring {
         match place {
             Some((start, len)) => {
                 self.names.push_str(name);
-                Name { start, len }
+                (start, len)
             }
             // Beyond what a key file can hold: the key works, nameless.
-            None => Name { start: 0, len: 0 },
+            None => (0, 0),
         }
     }
 
@@ -364,7 +384,7 @@ mod tests {
         let keys = Keys::new(Keyring::new(vec![spec(1, 1), spec(2, 2)], None));
         let mut replacements = keys.replacements();
         assert!(!replacements.has_changed().unwrap());
-        let usage = Arc::clone(keys.load().lookup(&key(2)).unwrap().usage());
+        keys.load().lookup(&key(2)).unwrap().usage().refused(5);
         let next = Keyring::new(vec![spec(2, 9)], Some(&keys.load()));
         keys.replace(next);
         assert!(replacements.has_changed().unwrap());
@@ -378,7 +398,7 @@ mod tests {
         assert!(ring.lookup(&key(1)).is_none());
         let moved = ring.lookup(&key(2)).unwrap();
         assert_eq!(moved.workspace().get(), 9);
-        assert!(Arc::ptr_eq(moved.usage(), &usage));
+        assert_eq!(moved.counted().refused, 5);
     }
 
     #[test]

@@ -2,15 +2,13 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::key::KeyId;
 use crate::journal::Source;
 
-/// Counters of one key; they survive reloads of the key file. 72 bytes, because there may be a million.
-#[derive(Debug)]
+/// Counters of one key. 64 bytes, because there may be a million.
+#[derive(Debug, Default)]
 pub struct Usage {
-    key_id: KeyId,
     frames: AtomicU64,
     events: AtomicU64,
     bytes: AtomicU64,
@@ -19,7 +17,7 @@ pub struct Usage {
 }
 
 const _: () = assert!(
-    size_of::<Usage>() <= 72,
+    size_of::<Usage>() <= 64,
     "memory per key is stated and bounded"
 );
 
@@ -64,23 +62,6 @@ pub struct UsageReading {
 }
 
 impl Usage {
-    /// Counters of the key with this id, all zero.
-    pub fn new(key_id: KeyId) -> Self {
-        Self {
-            key_id,
-            frames: AtomicU64::new(0),
-            events: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
-            last: Mutex::new(None),
-        }
-    }
-
-    /// Public id of the key.
-    pub fn key_id(&self) -> KeyId {
-        self.key_id
-    }
-
     /// Adds what was counted earlier, before this process or before the key went and came back.
     pub fn add(&self, earlier: &UsageReading) {
         self.frames.fetch_add(earlier.frames, Ordering::Relaxed);
@@ -119,17 +100,113 @@ impl Usage {
     }
 }
 
+/// Counters in a block.
+const BLOCK_LEN: usize = 64;
+
+/// Counters that have their memory once one of them is used.
+type Block = OnceLock<Box<[Usage; BLOCK_LEN]>>;
+
+/// Where the counters of a key are; stays the same over reloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place(u32);
+
+impl Place {
+    const fn block(self) -> usize {
+        self.0 as usize / BLOCK_LEN
+    }
+}
+
+/// The counters of a ring's keys, shared with the rings before and after it that hold the key. Of a million
+/// keys most are seldom used: their counters take no memory before.
+#[derive(Debug, Default)]
+pub(super) struct Usages {
+    blocks: Vec<Arc<Block>>,
+    next: u32,
+}
+
+impl Usages {
+    /// Those of a ring that follows, with all places of this one.
+    pub fn follow(&self) -> Self {
+        Self {
+            blocks: self.blocks.clone(),
+            next: self.next,
+        }
+    }
+
+    /// A place that no key had before; `None` after 2^32.
+    pub fn add(&mut self) -> Option<Place> {
+        let place = Place(self.next);
+        self.next = self.next.checked_add(1)?;
+        if place.block() == self.blocks.len() {
+            self.blocks.push(Arc::default());
+        }
+        Some(place)
+    }
+
+    /// Gives the blocks back in which no place is kept.
+    pub fn keep_only(&mut self, places: impl Iterator<Item = Place>) {
+        let mut kept = vec![false; self.blocks.len()];
+        for place in places {
+            if let Some(kept) = kept.get_mut(place.block()) {
+                *kept = true;
+            }
+        }
+        let nothing = Arc::default();
+        for (block, _) in self.blocks.iter_mut().zip(kept).filter(|(_, kept)| !kept) {
+            *block = Arc::clone(&nothing);
+        }
+        // Places to come must not share that one.
+        self.next = self.next.next_multiple_of(BLOCK_LEN as u32);
+    }
+
+    /// The counters at a place.
+    pub fn at(&self, place: Place) -> &Usage {
+        let block = &self.blocks[place.block()];
+        let counters = block.get_or_init(|| Box::new(std::array::from_fn(|_| Usage::default())));
+        &counters[place.0 as usize % BLOCK_LEN]
+    }
+
+    /// Reads the counters at a place; they take no memory for it.
+    pub fn read(&self, place: Place) -> UsageReading {
+        match self.blocks[place.block()].get() {
+            Some(_) => self.at(place).read(),
+            None => UsageReading::default(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn counters_are_shared_with_the_ring_that_follows_and_take_no_memory_unused() {
+        let mut first = Usages::default();
+        let places: Vec<_> = (0..200).map(|_| first.add().unwrap()).collect();
+        first.at(places[0]).refused(1);
+        first.at(places[199]).refused(2);
+        assert_eq!(first.read(places[100]), UsageReading::default());
+        assert!(first.blocks[1].get().is_none(), "nothing of it is used");
+
+        let mut second = first.follow();
+        second.keep_only([places[199]].into_iter());
+        second.at(places[199]).refused(1);
+        assert_eq!(first.read(places[199]).refused, 3);
+        assert_eq!(Arc::strong_count(&first.blocks[0]), 1, "given back");
+        let new = second.add().unwrap();
+        second.at(new).refused(7);
+        assert!(!places.contains(&new));
+        assert_eq!(second.read(new).refused, 7);
+        assert!(places.iter().all(|&place| first.read(place).refused < 4));
+    }
+
+    #[test]
     fn earlier_counts_are_added_and_the_last_use_is_the_latest() {
         let last = LastUse::new(5_000_000_000, Source::Http, [127, 0, 0, 1].into());
-        let usage = Usage::new(KeyId(1));
+        let usage = Usage::default();
         usage.accepted(1, 100, 2000, last);
         usage.refused(3);
-        let resumed = Usage::new(KeyId(1));
+        let resumed = Usage::default();
         resumed.accepted(1, 1, 1, LastUse { at_secs: 6, ..last });
         resumed.add(&usage.read());
         assert_eq!(

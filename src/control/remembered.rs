@@ -79,7 +79,7 @@ impl Remembered {
     /// Takes over what the counters say.
     pub fn collect(&mut self, ring: &Keyring) {
         for grant in ring.grants() {
-            let read = grant.usage().read();
+            let read = grant.counted();
             if read == UsageReading::default() {
                 continue;
             }
@@ -163,7 +163,7 @@ mod tests {
             let without = Keyring::new(Vec::new(), Some(&first));
             let back = ring(Some(&without));
             remembered.resume_added(&back.difference(&without));
-            let read = back.lookup(&key).unwrap().usage().read();
+            let read = back.lookup(&key).unwrap().counted();
             assert_eq!(
                 (read.frames, read.events, read.bytes),
                 (run, 10 * run, 100 * run)
