@@ -4,8 +4,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::load::{Load, Protocol, hex};
+use super::load::{Load, Protocol};
 use super::process::key;
+use super::sample::hex;
 
 /// Nothing here takes as long, unless the other side is stuck.
 const TIMEOUT: Duration = Duration::from_secs(60);

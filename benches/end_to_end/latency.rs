@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::client::{Client, request};
 use super::figures::{Figure, milliseconds};
-use super::load::{Load, Protocol};
+use super::load::{self, Load, Protocol};
 use super::process::{Process, Setup};
 use super::yardstick::{BLOCK_BYTES, Block};
 
@@ -88,10 +88,11 @@ pub fn under_load() -> Vec<Figure> {
 fn while_busy(name: &str, process: &Process, load: Load) -> Figure {
     let stop = AtomicBool::new(false);
     let mut waits = Waits::new(process.address(ONE.protocol));
+    let senders = load.prepare(process.address(load.protocol));
     let start = Instant::now();
     let sent = std::thread::scope(|scope| {
         let _stops = StopAtEnd(&stop);
-        let others = scope.spawn(|| load.run_until(process.address(load.protocol), &stop));
+        let others = scope.spawn(|| load::run(senders, &stop));
         std::thread::sleep(WARM_UP);
         let end = Instant::now() + UNDER_LOAD;
         while Instant::now() < end && !others.is_finished() {

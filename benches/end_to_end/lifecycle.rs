@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::client::{Client, request};
 use super::disk;
 use super::figures::{Figure, seconds};
-use super::load::{Load, Protocol};
+use super::load::{self, Load, Protocol};
 use super::process::{self, Process, Setup};
 
 /// What `tell export` reads back.
@@ -30,7 +30,8 @@ const FILL_WITHIN: Duration = Duration::from_secs(300);
 pub fn export() -> Vec<Figure> {
     let mut server = Process::server(&Setup::default());
     let load = Load::new(Protocol::Tcp, 100, EXPORTED_EVENTS);
-    let sent = load.run(server.address(load.protocol));
+    let senders = load.prepare(server.address(load.protocol));
+    let sent = load::run(senders, &AtomicBool::new(false));
     server.stop();
     let path = server.directory().join("rows");
     let start = Instant::now();
@@ -146,8 +147,9 @@ pub fn recovery() -> Vec<Figure> {
     let address = server.address(load.protocol);
     let data = server.data_directory();
     let stop = AtomicBool::new(false);
+    let senders = load.prepare(address);
     std::thread::scope(|scope| {
-        let load = scope.spawn(|| load.run_until(address, &stop));
+        let load = scope.spawn(|| load::run(senders, &stop));
         let start = Instant::now();
         while disk::directory_bytes(&data) < JOURNAL_BYTES
             && start.elapsed() < FILL_WITHIN

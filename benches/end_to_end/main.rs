@@ -21,12 +21,15 @@ mod lifecycle;
 mod load;
 mod others;
 mod process;
+#[path = "../sample/mod.rs"]
+mod sample;
 mod yardstick;
 
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use load::{Load, Protocol};
-use others::Daemon;
+use others::{Daemon, Tuning};
 use process::{Process, Setup};
 
 fn main() {
@@ -64,7 +67,7 @@ enum Target {
     Receiver,
     Hyper,
     Writer,
-    Other(Daemon),
+    Other(Daemon, Tuning),
 }
 
 impl Case {
@@ -82,15 +85,18 @@ impl Case {
             Target::Receiver => Process::yardstick("receiver"),
             Target::Hyper => Process::yardstick("hyper"),
             Target::Writer => return self.run_writer(),
-            Target::Other(daemon) => match daemon.start() {
+            Target::Other(daemon, tuning) => match daemon.start(*tuning) {
                 Ok(process) => process,
                 Err(why) => return println!("{:<48}ERROR: not measured: {why}", self.name),
             },
         };
+        let senders = self.load.prepare(process.address(self.load.protocol));
+        // Starting and accepting connections is not what is measured.
+        process.wait_until_quiet();
         let before = process.cpu_seconds();
         let start = Instant::now();
-        let mut sent = self.load.run(process.address(self.load.protocol));
-        if let Target::Other(_) = self.target {
+        let mut sent = load::run(senders, &AtomicBool::new(false));
+        if let Target::Other(..) = self.target {
             // It has taken them from the socket, and may not have looked at them.
             let kept = others::wait_for_messages(&mut process, sent.events);
             sent.errors += sent.events.abs_diff(kept);
@@ -209,15 +215,14 @@ fn cases() -> Vec<Case> {
         Target::Receiver,
         syslog,
     ));
-    for (name, daemon) in [
-        ("rsyslogd", Daemon::Rsyslogd),
-        ("syslog-ng", Daemon::SyslogNg),
-    ] {
-        cases.push(Case::new(
-            format!("syslog tcp: {name} to a file"),
-            Target::Other(daemon),
-            Load::new(Protocol::PlainSyslogTcp, 100, 2_000_000),
-        ));
+    for daemon in [Daemon::Rsyslogd, Daemon::SyslogNg] {
+        for (tuning, events) in [(Tuning::Plain, 1_000_000), (Tuning::Fast, 2_000_000)] {
+            cases.push(Case::new(
+                format!("syslog tcp: {}, {}", daemon.name(), tuning.name()),
+                Target::Other(daemon, tuning),
+                Load::new(Protocol::PlainSyslogTcp, 100, events),
+            ));
+        }
     }
     for (name, rate, events) in [
         ("at 50000/s", 50_000, 200_000),
@@ -240,7 +245,7 @@ fn cases() -> Vec<Case> {
             load,
         ));
     }
-    let tcp = Load::new(Protocol::Tcp, 10, 5_000_000);
+    let tcp = Load::new(Protocol::Tcp, 10, 20_000_000);
     for connections in [1, 100, 10_000] {
         let load = Load { connections, ..tcp };
         cases.push(Case::new(

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::client::connect;
-use super::load::{Protocol, hex};
+use super::load::Protocol;
+use super::sample::hex;
 use super::{disk, yardstick};
 
 /// A process that takes longer to come to rest or to its end is stuck.

@@ -107,12 +107,12 @@ pub fn escaped_json_line(n: u64) -> String {
     )
 }
 
-/// A message of RFC 5424 with its key in front, and its newline.
+/// A message of RFC 5424, with its newline.
+pub const RFC5424: &str = "<134>1 2026-11-21T21:42:00.123Z web-1 checkout 4242 ID47 - order placed id=12345 amount=49.99 currency=USD user=user_00000042\n";
+
+/// The same with its key in front.
 pub fn rfc5424(key: &[u8; 16]) -> String {
-    format!(
-        "{} <134>1 2026-11-21T21:42:00.123Z web-1 checkout 4242 ID47 - order placed id=12345 amount=49.99 currency=USD user=user_00000042\n",
-        hex(key)
-    )
+    format!("{} {RFC5424}", hex(key))
 }
 
 /// The same with the key as a parameter of its structured data, where there is another element.
