@@ -43,7 +43,7 @@ pub(super) fn run(shared: &Shared) {
         shared.counters.add(commit.records, commit.bytes);
         let mut state = shared.lock();
         state.queue.finish_commit(commit.runs);
-        shared.note_crowd(&state);
+        let tasks = shared.note_room(&state);
         company = Company {
             size: commit.waiters.len() + state.queue.waiters(),
             since: Some(Instant::now()),
@@ -53,7 +53,7 @@ pub(super) fn run(shared: &Shared) {
             // A client that went away does not wait any more.
             let _ = waiter.send(());
         }
-        shared.room.notify_waiters();
+        shared.tell_of_room(tasks);
     }
     if let Some(finished) = writer.finish() {
         seal(shared, &finished);

@@ -140,6 +140,9 @@ impl Future for Ticket {
     }
 }
 
+/// What a task that waited for room is expected to append: what a read commonly brings.
+const ROOM_EACH: u64 = 64 << 10;
+
 /// The journal of a data directory, open for appending. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Journal {
@@ -432,13 +435,25 @@ impl Journal {
 
 impl Shared {
     fn note_crowd(&self, state: &State) {
-        let room = self
-            .options
-            .max_queued_bytes
-            .saturating_sub(state.queue.queued_bytes());
-        let crowded = room < (limits::READ_BYTES as u64).min(self.options.max_queued_bytes / 2);
+        let read = (limits::READ_BYTES as u64).min(self.options.max_queued_bytes / 2);
+        let crowded = state.queue.room_bytes() < read;
         if crowded != self.crowded.load(Ordering::Relaxed) {
             self.crowded.store(crowded, Ordering::Relaxed);
+        }
+    }
+
+    /// How many tasks that were refused may try again: as many as there is room for, where thousands may
+    /// wait. `None`: all of them, since nothing is queued whose commit would be the turn of the others.
+    fn note_room(&self, state: &State) -> Option<u64> {
+        self.note_crowd(state);
+        let is_queued = state.queue.queued_bytes() > 0;
+        is_queued.then(|| (state.queue.room_bytes() / ROOM_EACH).max(1))
+    }
+
+    fn tell_of_room(&self, tasks: Option<u64>) {
+        match tasks {
+            None => self.room.notify_waiters(),
+            Some(tasks) => (0..tasks).for_each(|_| self.room.notify_one()),
         }
     }
 

@@ -63,7 +63,8 @@ pub(super) fn run(shared: &Shared) {
                     tracing::info!(was = %reason, "the journal has room again");
                 }
                 shared.prepared.send_replace(number);
-                shared.room.notify_waiters();
+                let tasks = shared.note_room(&state);
+                shared.tell_of_room(tasks);
             }
             Err(error) => {
                 let reason: Arc<str> = error.to_string().into();

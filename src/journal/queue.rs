@@ -88,6 +88,17 @@ impl Queue {
         self.staged.bytes
     }
 
+    /// Bytes that can be appended now, no matter in how many records.
+    pub fn room_bytes(&self) -> u64 {
+        let queue = self.max_bytes.saturating_sub(self.queued_bytes());
+        let segment = match &self.active {
+            _ if !self.ready.is_empty() => u64::MAX,
+            Some(active) => active.segment.capacity.saturating_sub(active.offset),
+            None => 0,
+        };
+        queue.min(segment)
+    }
+
     /// How many wait for the next commit.
     pub fn waiters(&self) -> usize {
         self.staged.waiters.len()

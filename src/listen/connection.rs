@@ -20,7 +20,7 @@ use tokio_util::io::poll_read_buf;
 
 use super::Door;
 use crate::fault::Fault;
-use crate::journal::Source;
+use crate::journal::{Journal, Source};
 use crate::limits;
 
 thread_local! {
@@ -77,6 +77,8 @@ enum Ended {
 
 enum Turn {
     Progress(Next),
+    /// There is something to read, and no room for it.
+    Crowded,
     EndOfStream,
 }
 
@@ -132,7 +134,16 @@ async fn run<S: AsyncRead + Unpin>(
                 return ended;
             }
         }
-        let turn = poll_fn(|cx| poll_turn(Pin::new(&mut *stream), &mut protocol, &mut rest, cx));
+        let journal = door.ingest.journal();
+        let turn = poll_fn(|cx| {
+            poll_turn(
+                Pin::new(&mut *stream),
+                &mut protocol,
+                &mut rest,
+                journal,
+                cx,
+            )
+        });
         // Reading comes first: while bytes arrive, nothing else is even looked at but the drain's deadline.
         let turn = tokio::select! {
             biased;
@@ -155,6 +166,7 @@ async fn run<S: AsyncRead + Unpin>(
         let next = match turn {
             Err(error) => return Ended::Broken(error),
             Ok(Turn::Progress(next)) => next,
+            Ok(Turn::Crowded) => continue,
             Ok(Turn::EndOfStream) => {
                 let ended = offer(
                     &mut protocol,
@@ -231,8 +243,13 @@ fn poll_turn<S: AsyncRead>(
     stream: Pin<&mut S>,
     protocol: &mut impl Protocol,
     rest: &mut BytesMut,
+    journal: &Journal,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<Turn>> {
+    // A connection may have waited long for something to read: there was room when it began.
+    if journal.is_crowded() {
+        return Poll::Ready(Ok(Turn::Crowded));
+    }
     if rest.len() > limits::COPIED_REST_BYTES {
         rest.reserve(limits::READ_BYTES);
         if ready!(poll_read_buf(stream, cx, rest))? == 0 {
@@ -263,6 +280,10 @@ fn poll_turn<S: AsyncRead>(
                 *rest = BytesMut::new();
             }
         } else {
+            // A large buffer is not kept for a small rest.
+            if rest.capacity() > limits::COPIED_REST_BYTES {
+                *rest = BytesMut::new();
+            }
             rest.clear();
             rest.extend_from_slice(left);
         }
