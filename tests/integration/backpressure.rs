@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::frames::{connect, event_batch, frame, is_open, send};
 use crate::harness::{KEY, KEY_2, Response, Server, Setup, wait_for};
+use crate::memory::peak_mb;
 use crate::rows::column;
 
 /// Few megabytes of journal, so that a test fills it at once.
@@ -134,6 +135,27 @@ fn a_full_journal_stops_the_reading_of_frames_and_loses_none_that_was_taken() {
             .into_iter()
             .eq(expected)
     );
+}
+
+#[test]
+fn connections_in_front_of_a_full_journal_leave_what_they_bring_in_the_kernel() {
+    const CONNECTIONS: usize = 400;
+    let (server, _) = full_server();
+    let mut streams: Vec<_> = (0..CONNECTIONS).map(|_| connect(&server)).collect();
+    // One that is served behind them all: every one of them waits for something to read now.
+    assert_eq!(server.http("GET", "/health", &[], b"").status, 200);
+    std::thread::sleep(Duration::from_millis(500));
+    let before = peak_mb(&server);
+    let padding = format!("{{\"padding\":\"{}\"}}", padding());
+    let frames = frame(&event_batch(KEY, &[("e", &padding)])).repeat(3);
+    for stream in &mut streams {
+        send(stream, &frames);
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(streams.iter().all(is_open));
+    let sent = (CONNECTIONS * frames.len()) as u64 >> 20;
+    let held = peak_mb(&server) - before;
+    assert!(held < sent / 3, "{held} of {sent} MB are held");
 }
 
 #[test]

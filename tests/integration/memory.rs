@@ -25,7 +25,7 @@ fn bounded() -> Server {
 }
 
 /// The most memory that the server had resident, MB.
-fn peak_mb(server: &Server) -> u64 {
+pub fn peak_mb(server: &Server) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let line = status.lines().find(|l| l.starts_with("VmHWM")).unwrap();
     let kb: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
