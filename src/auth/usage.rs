@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::journal::Source;
 
-/// Counters of one key. 64 bytes, because there may be a million.
+/// Counters of one key. 64 bytes, because there may be a million, and one line of the processor's cache,
+/// because with as many each use waits for it.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub struct Usage {
     frames: AtomicU64,
     events: AtomicU64,
