@@ -1,23 +1,20 @@
 //! The keyring: which key may write to which workspace, as one immutable snapshot.
 //!
 //! A lookup costs the same for one key and for a million: a hash over process-random secret bits finds the
-//! slot, a constant-time comparison confirms it. A miss does the work of a hit: it compares against a key
-//! that stands elsewhere in the ring, so that the time tells an outsider nothing about which keys exist.
+//! slot, a constant-time comparison confirms it, and a miss does the work of a hit: see [`super::table`].
 //!
 //! The control plane replaces the whole ring ([`Keys::replace`]); frames in flight finish with the ring they
 //! loaded, the next ones see the new one. Reading the key file is the control plane's business.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::hint::black_box;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
-use hashbrown::HashTable;
-use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
 use super::key::{KeyId, StreamingKey, Workspace};
+use super::table::Table;
 use super::usage::{Place, Usage, UsageReading, Usages};
 
 /// A key as the key file defines it.
@@ -85,13 +82,6 @@ impl fmt::Debug for Grant<'_> {
     }
 }
 
-/// A key, and its place in [`Keyring::entries`].
-#[derive(Debug)]
-struct Slot {
-    key: StreamingKey,
-    place: u32,
-}
-
 /// What a lookup does not need.
 #[derive(Debug)]
 struct Entry {
@@ -110,12 +100,10 @@ const _: () = assert!(
 
 /// An immutable set of keys.
 ///
-/// Built for few and small steps where a lookup goes: the hash leads to a slot of 20 bytes that holds the
-/// key itself. Whatever else is known of a key stands apart.
+/// The keys themselves stand in the table; whatever else is known of a key stands apart, at the place that
+/// the table has for it.
 pub struct Keyring {
-    slots: HashTable<Slot>,
-    /// What misses are compared with: the keys once more.
-    decoys: Vec<StreamingKey>,
+    table: Table,
     entries: Vec<Entry>,
     names: String,
     usages: Usages,
@@ -127,8 +115,7 @@ impl Keyring {
     /// given twice the first counts; the key file refuses such a set.
     pub fn new(specs: Vec<KeySpec>, previous: Option<&Self>) -> Self {
         let mut ring = Self {
-            slots: HashTable::with_capacity(specs.len()),
-            decoys: Vec::with_capacity(specs.len()),
+            table: Table::for_keys(specs.len()),
             entries: Vec::with_capacity(specs.len()),
             names: String::new(),
             usages: previous.map_or_else(Usages::default, |ring| ring.usages.follow()),
@@ -149,7 +136,7 @@ impl Keyring {
         let Ok(place) = u32::try_from(self.entries.len()) else {
             return;
         };
-        if self.slots.find(hash, |slot| slot.key == spec.key).is_some() {
+        if self.table.find(hash, &spec.key).is_some() {
             return;
         }
         let kept = previous.and_then(|ring| ring.lookup(&spec.key));
@@ -162,14 +149,9 @@ impl Keyring {
             },
         };
         let (name_start, name_len) = self.take_name(spec.name.as_deref());
-        let slot = Slot {
-            key: spec.key,
-            place,
-        };
-        let hasher = &self.hasher;
-        self.slots
-            .insert_unique(hash, slot, |slot| self::hash(hasher, &slot.key));
-        self.decoys.push(spec.key);
+        if !self.table.insert(hash, &spec.key, place) {
+            return;
+        }
         self.entries.push(Entry {
             key_id,
             workspace: spec.workspace,
@@ -198,36 +180,22 @@ impl Keyring {
     #[inline]
     pub fn lookup(&self, key: &StreamingKey) -> Option<Grant<'_>> {
         let hash = hash(&self.hasher, key);
-        match self.slots.find(hash, |slot| same(&slot.key, key)) {
-            Some(slot) => Some(self.grant(slot)),
-            None => {
-                self.compare_with_another(hash, key);
-                None
-            }
-        }
+        self.table.find(hash, key).map(|place| self.grant(place))
     }
 
-    /// The work of a hit: a key somewhere in the memory of a ring of this size, and a comparison.
-    fn compare_with_another(&self, hash: u64, key: &StreamingKey) {
-        // Maps the hash evenly to a place without a division.
-        let place = (u128::from(hash) * self.decoys.len() as u128) >> 64;
-        let decoy = self.decoys.get(place as usize);
-        black_box(decoy.is_some_and(|decoy| same(decoy, key)));
-    }
-
-    fn grant(&self, slot: &Slot) -> Grant<'_> {
+    fn grant(&self, place: u32) -> Grant<'_> {
         Grant {
             ring: self,
-            place: slot.place as usize,
+            place: place as usize,
         }
     }
 
     /// What changed since `previous`. Looks at all keys: not for the way of a frame.
     pub fn difference<'a>(&'a self, previous: &'a Self) -> Difference<'a> {
         let mut difference = Difference::default();
-        for slot in &self.slots {
-            let grant = self.grant(slot);
-            match previous.lookup(&slot.key) {
+        for (key, place) in self.table.iter() {
+            let grant = self.grant(place);
+            match previous.lookup(&key) {
                 None => difference.added.push(grant),
                 Some(before) if before.workspace() != grant.workspace() => {
                     difference.moved.push((before.workspace(), grant));
@@ -235,9 +203,9 @@ impl Keyring {
                 Some(_) => {}
             }
         }
-        for slot in &previous.slots {
-            if self.lookup(&slot.key).is_none() {
-                difference.removed.push(previous.grant(slot));
+        for (key, place) in previous.table.iter() {
+            if self.lookup(&key).is_none() {
+                difference.removed.push(previous.grant(place));
             }
         }
         difference
@@ -245,12 +213,12 @@ impl Keyring {
 
     /// How many keys there are.
     pub fn len(&self) -> usize {
-        self.slots.len()
+        self.table.len()
     }
 
     /// Whether there is no key.
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.len() == 0
     }
 
     /// All grants, in the order they were given.
@@ -281,10 +249,6 @@ impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Keyring({} keys)", self.len())
     }
-}
-
-fn same(a: &StreamingKey, b: &StreamingKey) -> bool {
-    a.as_bytes().ct_eq(b.as_bytes()).into()
 }
 
 fn hash(hasher: &RandomState, key: &StreamingKey) -> u64 {

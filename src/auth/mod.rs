@@ -3,6 +3,7 @@
 pub mod failures;
 pub mod key;
 pub mod keyring;
+mod table;
 pub mod usage;
 
 pub use failures::Failures;
