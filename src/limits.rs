@@ -9,7 +9,7 @@ use crate::journal::record::Mark;
 
 /// How much a connection reads at a time. Larger reads mean fewer system calls and larger appends; past
 /// this the gain is gone and the bytes no longer fit the second-level cache.
-pub const READ_BYTES: usize = 256 << 10;
+pub const READ_BYTES: usize = 512 << 10;
 
 /// A connection keeps what it read of an unfinished frame. Up to this it is copied back in front of the next
 /// read; above, the frame is read in place, so that a large frame is not copied again and again.
