@@ -146,8 +146,9 @@ impl Data {
     fn export(&self, mut write: impl FnMut(&[u8])) {
         let mut lines = Vec::with_capacity(WRITE_BYTES);
         self.records(|record| {
+            let common = json::Common::of(&record.facts);
             decode::decode(record, &mut |row| {
-                json::write_row(&mut lines, &record.facts, &row);
+                json::write_row(&mut lines, &common, &row);
             });
             if lines.len() >= WRITE_BYTES {
                 write(&lines);

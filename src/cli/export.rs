@@ -96,11 +96,12 @@ impl Export {
         read::for_each(&disk, |found| {
             match found {
                 Found::Record(record) if record.facts.workspace == self.workspace => {
+                    let common = json::Common::of(&record.facts);
                     decode::decode(&record, &mut |row| {
                         let row_table = row.table();
                         aside.rejected += u64::from(row_table == Table::Rejected);
                         if row_table == table {
-                            json::write_row(&mut lines, &record.facts, &row);
+                            json::write_row(&mut lines, &common, &row);
                         }
                     });
                 }
@@ -113,7 +114,7 @@ impl Export {
                             schema: decode::schema_name(record.facts.encoding).into(),
                             payload: record.payload,
                         });
-                        json::write_row(&mut lines, &record.facts, &row);
+                        json::write_row(&mut lines, &json::Common::of(&record.facts), &row);
                     }
                 }
                 Found::Record(_) | Found::DamagedPayload(_) => {}

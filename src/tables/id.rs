@@ -1,23 +1,26 @@
 //! Ids as the tables show them: UUIDs hyphenated and in lower case, trace ids in hex, none as null.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
-use data_encoding::HEXLOWER;
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 
-/// 32 hex digits in groups of 8, 4, 4, 4 and 12.
-const HYPHENS: [usize; 4] = [8, 13, 18, 23];
 const UUID_LEN: usize = 36;
+
+/// Where the digits of each group stand without hyphens.
+const GROUPS: [Range<usize>; 5] = [0..8, 8..12, 12..16, 16..20, 20..32];
 
 /// The UUID form of 16 bytes; `None` if all are zero, which names nobody.
 pub(super) fn uuid(bytes: Option<[u8; 16]>) -> Option<Cow<'static, str>> {
     let bytes = bytes.filter(|bytes| bytes != &[0; 16])?;
+    let mut digits = [0; 32];
+    let digits = HEXLOWER.encode_mut_str(&bytes, &mut digits);
     let mut text = String::with_capacity(UUID_LEN);
-    for (at, byte) in bytes.iter().enumerate() {
-        if matches!(at, 4 | 6 | 8 | 10) {
+    for group in GROUPS {
+        if group.start > 0 {
             text.push('-');
         }
-        text.push(digit(byte >> 4));
-        text.push(digit(byte & 15));
+        text.push_str(&digits[group]);
     }
     Some(Cow::Owned(text))
 }
@@ -41,30 +44,21 @@ pub(super) fn hex<const N: usize>(bytes: Option<[u8; N]>) -> Option<Cow<'static,
 }
 
 fn parse_uuid(text: &[u8]) -> Option<[u8; 16]> {
-    let hyphenated = match text.len() {
-        UUID_LEN => true,
-        32 => false,
-        _ => return None,
-    };
-    let mut bytes = [0; 16];
-    let mut digits = 0;
-    for (at, &c) in text.iter().enumerate() {
-        if hyphenated && HYPHENS.contains(&at) {
-            if c != b'-' {
-                return None;
+    let mut digits = [0; 32];
+    match text.len() {
+        32 => digits.copy_from_slice(text),
+        UUID_LEN => {
+            let mut groups = text.split(|&c| c == b'-');
+            for group in GROUPS {
+                let found = groups.next().filter(|found| found.len() == group.len())?;
+                digits[group].copy_from_slice(found);
             }
-            continue;
         }
-        let value = u8::try_from(char::from(c).to_digit(16)?).ok()?;
-        let byte: &mut u8 = bytes.get_mut(digits / 2)?;
-        *byte = *byte << 4 | value;
-        digits += 1;
+        _ => return None,
     }
+    let mut bytes = [0; 16];
+    HEXLOWER_PERMISSIVE.decode_mut(&digits, &mut bytes).ok()?;
     Some(bytes)
-}
-
-fn digit(value: u8) -> char {
-    char::from_digit(u32::from(value), 16).unwrap_or('0')
 }
 
 #[cfg(test)]

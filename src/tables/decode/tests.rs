@@ -10,6 +10,7 @@ use tell_encoding::{
 use super::*;
 use crate::auth::{KeyId, Workspace};
 use crate::journal::{Facts, Source};
+use crate::tables::json;
 use crate::wire::testing::{Field, table};
 
 const RECEIVED_NS: u64 = 1_700_000_000_000_000_000;
@@ -32,7 +33,7 @@ fn rows(encoding: Encoding, payload: &[u8]) -> Vec<String> {
     let mut shown = Vec::new();
     decode(&record, &mut |row| {
         let mut line = Vec::new();
-        crate::tables::json::write_row(&mut line, &record.facts, &row);
+        json::write_row(&mut line, &json::Common::of(&record.facts), &row);
         let line = String::from_utf8(line).unwrap();
         let (time, columns) = line
             .trim_end()

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::de::IgnoredAny;
 
-use super::write_row;
+use super::{Common, write_row};
 use crate::auth::{KeyId, Workspace};
 use crate::journal::{Encoding, Facts, Record, Source};
 use crate::tables::decode::decode;
@@ -42,7 +42,7 @@ pub fn fuzz_rows(data: &[u8]) {
     decode(&record, &mut |row| {
         rows += 1;
         out.clear();
-        write_row(&mut out, &record.facts, &row);
+        write_row(&mut out, &Common::of(&record.facts), &row);
         assert_eq!(memchr::memchr(b'\n', &out), Some(out.len() - 1));
         let line: Result<HashMap<String, IgnoredAny>, _> = serde_json::from_slice(&out);
         assert!(line.is_ok(), "{line:?}");

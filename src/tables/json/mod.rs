@@ -17,23 +17,45 @@ use crate::tables::row::{
     EventRow, LogRow, MetricRow, RejectedRow, Row, SnapshotRow, SpanRow, SyslogColumns, TimeNs,
 };
 
+/// The columns common to all rows of a record, written once for all of them.
+#[derive(Clone, Debug)]
+pub struct Common {
+    text: Vec<u8>,
+}
+
+impl Common {
+    /// Those of a record with these facts.
+    pub fn of(facts: &Facts) -> Self {
+        let mut text = b"\"received_at\":\"".to_vec();
+        let received_at_ns = TimeNs::try_from(facts.received_at_ns).unwrap_or(TimeNs::MAX);
+        write_time(&mut text, received_at_ns, Fraction::Millis);
+        let (source, peer, key_id) = (facts.source.as_str(), facts.peer, facts.key_id);
+        // Writing to a Vec does not fail. None of these has anything to escape.
+        let _ = write!(
+            text,
+            "\",\"source\":\"{source}\",\"peer\":\"{peer}\",\"key_id\":\"{key_id}\""
+        );
+        Self { text }
+    }
+}
+
 /// Appends `row` and a newline to `out`.
-pub fn write_row(out: &mut Vec<u8>, facts: &Facts, row: &Row<'_>) {
+pub fn write_row(out: &mut Vec<u8>, common: &Common, row: &Row<'_>) {
     out.push(b'{');
     let mut line = Line { out };
     match row {
-        Row::Event(row) => event(&mut line, facts, row),
-        Row::Log(row) => log(&mut line, facts, row),
-        Row::Metric(row) => metric(&mut line, facts, row),
-        Row::Span(row) => span(&mut line, facts, row),
-        Row::Snapshot(row) => snapshot(&mut line, facts, row),
-        Row::Rejected(row) => rejected(&mut line, facts, row),
+        Row::Event(row) => event(&mut line, common, row),
+        Row::Log(row) => log(&mut line, common, row),
+        Row::Metric(row) => metric(&mut line, common, row),
+        Row::Span(row) => span(&mut line, common, row),
+        Row::Snapshot(row) => snapshot(&mut line, common, row),
+        Row::Rejected(row) => rejected(&mut line, common, row),
     }
     out.extend_from_slice(b"}\n");
 }
 
-fn event(line: &mut Line<'_>, facts: &Facts, row: &EventRow<'_>) {
-    line.times(row.time_ns, Fraction::Millis, facts);
+fn event(line: &mut Line<'_>, common: &Common, row: &EventRow<'_>) {
+    line.times(row.time_ns, Fraction::Millis, common);
     line.keyword("type", row.kind);
     line.text("name", &row.name);
     line.text("user_id", &row.user_id);
@@ -44,8 +66,8 @@ fn event(line: &mut Line<'_>, facts: &Facts, row: &EventRow<'_>) {
     line.json("properties", &row.properties);
 }
 
-fn log(line: &mut Line<'_>, facts: &Facts, row: &LogRow<'_>) {
-    line.times(row.time_ns, Fraction::Millis, facts);
+fn log(line: &mut Line<'_>, common: &Common, row: &LogRow<'_>) {
+    line.times(row.time_ns, Fraction::Millis, common);
     line.keyword("type", row.kind);
     line.keyword("level", row.level);
     line.text("message", &row.message);
@@ -68,8 +90,8 @@ fn log(line: &mut Line<'_>, facts: &Facts, row: &LogRow<'_>) {
     line.json("structured_data", &syslog.structured_data);
 }
 
-fn metric(line: &mut Line<'_>, facts: &Facts, row: &MetricRow<'_>) {
-    line.times(row.time_ns, Fraction::Nanos, facts);
+fn metric(line: &mut Line<'_>, common: &Common, row: &MetricRow<'_>) {
+    line.times(row.time_ns, Fraction::Nanos, common);
     line.keyword("type", row.kind);
     line.text("name", &row.name);
     line.float("value", row.value);
@@ -85,8 +107,8 @@ fn metric(line: &mut Line<'_>, facts: &Facts, row: &MetricRow<'_>) {
     line.text("session_id", &row.session_id);
 }
 
-fn span(line: &mut Line<'_>, facts: &Facts, row: &SpanRow<'_>) {
-    line.times(row.time_ns, Fraction::Nanos, facts);
+fn span(line: &mut Line<'_>, common: &Common, row: &SpanRow<'_>) {
+    line.times(row.time_ns, Fraction::Nanos, common);
     line.integer("duration_ns", row.duration_ns);
     line.text("trace_id", &row.trace_id);
     line.text("span_id", &row.span_id);
@@ -100,15 +122,15 @@ fn span(line: &mut Line<'_>, facts: &Facts, row: &SpanRow<'_>) {
     line.json("attributes", &row.attributes);
 }
 
-fn snapshot(line: &mut Line<'_>, facts: &Facts, row: &SnapshotRow<'_>) {
-    line.times(row.time_ns, Fraction::Millis, facts);
+fn snapshot(line: &mut Line<'_>, common: &Common, row: &SnapshotRow<'_>) {
+    line.times(row.time_ns, Fraction::Millis, common);
     line.text("connector", &row.connector);
     line.text("entity", &row.entity);
     line.json("properties", &row.properties);
 }
 
-fn rejected(line: &mut Line<'_>, facts: &Facts, row: &RejectedRow<'_>) {
-    line.common(facts);
+fn rejected(line: &mut Line<'_>, common: &Common, row: &RejectedRow<'_>) {
+    line.out.extend_from_slice(&common.text);
     line.keyword("reason", Some(&row.reason));
     line.keyword("schema", Some(&row.schema));
     line.base64("payload", row.payload);
@@ -121,24 +143,11 @@ struct Line<'o> {
 
 impl Line<'_> {
     /// `time`, and the columns common to all tables.
-    fn times(&mut self, time_ns: TimeNs, fraction: Fraction, facts: &Facts) {
+    fn times(&mut self, time_ns: TimeNs, fraction: Fraction, common: &Common) {
         self.out.extend_from_slice(b"\"time\":\"");
         write_time(self.out, time_ns, fraction);
         self.out.extend_from_slice(b"\",");
-        self.common(facts);
-    }
-
-    fn common(&mut self, facts: &Facts) {
-        self.out.extend_from_slice(b"\"received_at\":\"");
-        let received_at_ns = TimeNs::try_from(facts.received_at_ns).unwrap_or(TimeNs::MAX);
-        write_time(self.out, received_at_ns, Fraction::Millis);
-        self.out.push(b'"');
-        self.keyword("source", Some(facts.source.as_str()));
-        self.name("peer");
-        // Writing to a Vec does not fail.
-        let _ = write!(self.out, "\"{}\"", facts.peer);
-        self.name("key_id");
-        let _ = write!(self.out, "\"{}\"", facts.key_id);
+        self.out.extend_from_slice(&common.text);
     }
 
     fn name(&mut self, name: &str) {

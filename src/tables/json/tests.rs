@@ -17,7 +17,7 @@ fn line(row: &Row<'_>) -> String {
         peer: "192.0.2.1:5000".parse().unwrap(),
     };
     let mut out = Vec::new();
-    write_row(&mut out, &facts, row);
+    write_row(&mut out, &Common::of(&facts), row);
     String::from_utf8(out).unwrap()
 }
 
