@@ -1,7 +1,7 @@
 //! The keyring: which key may write to which workspace, as one immutable snapshot.
 //!
 //! A lookup costs the same for one key and for a million: a hash over process-random secret bits finds the
-//! slot, a constant-time comparison confirms it, and a miss does the work of a hit: see [`super::table`].
+//! slot, a constant-time comparison confirms it, and a miss does the work of a hit. The table itself is in `table.rs`.
 //!
 //! The control plane replaces the whole ring ([`Keys::replace`]); frames in flight finish with the ring they
 //! loaded, the next ones see the new one. Reading the key file is the control plane's business.
