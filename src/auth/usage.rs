@@ -153,12 +153,14 @@ impl Usages {
                 *kept = true;
             }
         }
+        // Places to come must not share the one that stands for all that were given back.
+        if kept.last() == Some(&false) {
+            self.next = self.next.next_multiple_of(BLOCK_LEN as u32);
+        }
         let nothing = Arc::default();
         for (block, _) in self.blocks.iter_mut().zip(kept).filter(|(_, kept)| !kept) {
             *block = Arc::clone(&nothing);
         }
-        // Places to come must not share that one.
-        self.next = self.next.next_multiple_of(BLOCK_LEN as u32);
     }
 
     /// The counters at a place.

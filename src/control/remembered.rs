@@ -63,7 +63,13 @@ impl Remembered {
 
     fn resume(&mut self, grant: Grant<'_>, notes_first_sight: bool) {
         match self.keys.get(&grant.key_id()) {
-            Some(usage) => grant.usage().add(&reading(usage)),
+            Some(usage) => {
+                let earlier = reading(usage);
+                // Counters that were never used take no memory.
+                if earlier != UsageReading::default() {
+                    grant.usage().add(&earlier);
+                }
+            }
             None if notes_first_sight => {
                 let seen = KeyUsage {
                     created_at: Some(Timestamp::now()),
