@@ -11,6 +11,19 @@ use crate::journal::record::Mark;
 /// this the gain is gone and the bytes no longer fit the second-level cache.
 pub const READ_BYTES: usize = 512 << 10;
 
+/// Syslog messages of a read are appended in one piece up to this, which leaves room for one more
+/// message in the smallest segment.
+pub const GATHERED_BYTES: usize = 768 << 10;
+
+const _: () = assert!(GATHERED_BYTES + 2 * SYSLOG_MESSAGE_BYTES + 4096 < 1 << 20);
+
+/// A connection that waits so long for room in the journal reads a little all the same, to see whether its
+/// peer is still there.
+pub const CROWDED_LOOK: Duration = Duration::from_secs(1);
+
+/// How much that is: what thousands of connections may hold.
+pub const CROWDED_READ_BYTES: usize = 4 << 10;
+
 /// A connection keeps what it read of an unfinished frame. Up to this it is copied back in front of the next
 /// read; above, the frame is read in place, so that a large frame is not copied again and again.
 pub const COPIED_REST_BYTES: usize = 64 << 10;

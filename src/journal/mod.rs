@@ -143,6 +143,9 @@ impl Future for Ticket {
 /// What a task that waited for room is expected to append: what a read commonly brings.
 const ROOM_EACH: u64 = 64 << 10;
 
+/// Tasks that are woken one by one; where there is room for more, all are.
+const MOST_TOLD: u64 = 1024;
+
 /// The journal of a data directory, open for appending. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Journal {
@@ -436,7 +439,8 @@ impl Journal {
 impl Shared {
     fn note_crowd(&self, state: &State) {
         let read = (limits::READ_BYTES as u64).min(self.options.max_queued_bytes / 2);
-        let crowded = state.queue.room_bytes() < read;
+        // A journal that stopped has no room to wait for.
+        let crowded = state.phase == Phase::Open && state.queue.room_bytes() < read;
         if crowded != self.crowded.load(Ordering::Relaxed) {
             self.crowded.store(crowded, Ordering::Relaxed);
         }
@@ -453,6 +457,7 @@ impl Shared {
     fn tell_of_room(&self, tasks: Option<u64>) {
         match tasks {
             None => self.room.notify_waiters(),
+            Some(tasks) if tasks > MOST_TOLD => self.room.notify_waiters(),
             Some(tasks) => (0..tasks).for_each(|_| self.room.notify_one()),
         }
     }

@@ -20,7 +20,7 @@ use tokio_util::io::poll_read_buf;
 
 use super::Door;
 use crate::fault::Fault;
-use crate::journal::{Journal, Source};
+use crate::journal::Source;
 use crate::limits;
 
 thread_local! {
@@ -77,7 +77,7 @@ enum Ended {
 
 enum Turn {
     Progress(Next),
-    /// There is something to read, and no room for it.
+    /// There may be something to read, and there is no room for it.
     Crowded,
     EndOfStream,
 }
@@ -121,28 +121,41 @@ async fn run<S: AsyncRead + Unpin>(
             // The time to the first good key is one stretch; after that each byte buys more of it.
             deadline.as_mut().reset(Instant::now() + door.stall_timeout);
         }
-        if door.ingest.journal().is_crowded() {
-            let wait = |_: &mut _, _: &[u8]| Progress {
-                consumed: 0,
-                next: match door.ingest.journal().is_crowded() {
-                    true => Next::AwaitRoom,
-                    false => Next::Read,
-                },
-            };
-            let waited = offer(&mut protocol, &mut rest, &mut replacements, door, wait).await;
-            if let Some(ended) = waited {
-                return ended;
+        let journal = door.ingest.journal();
+        let mut most = limits::READ_BYTES;
+        if drain_until.is_none() && journal.is_crowded() {
+            // Created before the look, so that room which appears in between is not missed.
+            let room = journal.room();
+            if journal.is_crowded() {
+                tokio::select! {
+                    () = room => continue,
+                    () = &mut drained => {
+                        drain_until = Some(Instant::now() + limits::DRAIN_READ);
+                        continue;
+                    }
+                    Ok(()) = replacements.changed() => {
+                        if !protocol.keys_still_good() {
+                            return Ended::Closed(Fault::Revoked);
+                        }
+                        continue;
+                    }
+                    () = &mut deadline, if unauthenticated => {
+                        return Ended::Closed(Fault::TimedOut(door.stall_timeout.as_secs()));
+                    }
+                    // A little is read all the same, or the end of the stream would not be seen.
+                    () = tokio::time::sleep(limits::CROWDED_LOOK), if !inside_a_frame => {
+                        most = limits::CROWDED_READ_BYTES;
+                    }
+                }
             }
         }
-        let journal = door.ingest.journal();
+        let waits_for_room = drain_until.is_none() && most == limits::READ_BYTES;
         let turn = poll_fn(|cx| {
-            poll_turn(
-                Pin::new(&mut *stream),
-                &mut protocol,
-                &mut rest,
-                journal,
-                cx,
-            )
+            // It may have waited long for something to read: there was room when it began.
+            if waits_for_room && journal.is_crowded() {
+                return Poll::Ready(Ok(Turn::Crowded));
+            }
+            poll_turn(Pin::new(&mut *stream), &mut protocol, &mut rest, most, cx)
         });
         // Reading comes first: while bytes arrive, nothing else is even looked at but the drain's deadline.
         let turn = tokio::select! {
@@ -238,18 +251,15 @@ async fn offer<P: Protocol>(
     }
 }
 
-/// Reads once and hands what came, behind the kept rest, to the protocol.
+/// Reads once, at most `most` bytes with a small rest, and hands what came, behind the kept rest, to the
+/// protocol.
 fn poll_turn<S: AsyncRead>(
     stream: Pin<&mut S>,
     protocol: &mut impl Protocol,
     rest: &mut BytesMut,
-    journal: &Journal,
+    most: usize,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<Turn>> {
-    // A connection may have waited long for something to read: there was room when it began.
-    if journal.is_crowded() {
-        return Poll::Ready(Ok(Turn::Crowded));
-    }
     if rest.len() > limits::COPIED_REST_BYTES {
         rest.reserve(limits::READ_BYTES);
         if ready!(poll_read_buf(stream, cx, rest))? == 0 {
@@ -265,7 +275,8 @@ fn poll_turn<S: AsyncRead>(
     }
     READ.with_borrow_mut(|buffer| {
         let kept = rest.len();
-        let mut behind = ReadBuf::new(&mut buffer[kept..]);
+        let end = most.max(kept + 1).min(buffer.len());
+        let mut behind = ReadBuf::new(&mut buffer[kept..end]);
         ready!(stream.poll_read(cx, &mut behind))?;
         let read = behind.filled().len();
         if read == 0 {

@@ -2,7 +2,8 @@
 //! that was taken is lost.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::time::Duration;
 
 use crate::frames::{connect, event_batch, frame, is_open, send};
@@ -142,7 +143,7 @@ fn connections_in_front_of_a_full_journal_leave_what_they_bring_in_the_kernel() 
     const CONNECTIONS: usize = 400;
     let (server, _) = full_server();
     let mut streams: Vec<_> = (0..CONNECTIONS).map(|_| connect(&server)).collect();
-    // One that is served behind them all: every one of them waits for something to read now.
+    // One that is served behind them all.
     assert_eq!(server.http("GET", "/health", &[], b"").status, 200);
     std::thread::sleep(Duration::from_millis(500));
     let before = peak_mb(&server);
@@ -156,6 +157,21 @@ fn connections_in_front_of_a_full_journal_leave_what_they_bring_in_the_kernel() 
     let sent = (CONNECTIONS * frames.len()) as u64 >> 20;
     let held = peak_mb(&server) - before;
     assert!(held < sent / 3, "{held} of {sent} MB are held");
+}
+
+#[test]
+fn a_connection_in_front_of_a_full_journal_ends_with_its_peer_or_with_the_server() {
+    let (mut server, _) = full_server();
+    let mut leaving = connect(&server);
+    let _staying = connect(&server);
+    std::thread::sleep(Duration::from_millis(200));
+    leaving.shutdown(Shutdown::Write).unwrap();
+    leaving
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    assert_eq!(leaving.read(&mut [0]).unwrap(), 0, "the server closes too");
+    // Nothing waits on the other one: no reason not to end well.
+    assert!(server.stop().success(), "{}", server.log());
 }
 
 #[test]
