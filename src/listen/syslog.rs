@@ -8,6 +8,8 @@ use crate::auth::{Keyring, StreamingKey};
 use crate::fault::Fault;
 use crate::ingest::{BoundListener, Credential, Submission};
 use crate::journal::Encoding;
+use crate::journal::format::{RECORD_ALIGN, record_bytes};
+use crate::limits;
 use crate::network::Networks;
 use crate::wire::syslog::{extract, pack};
 
@@ -92,6 +94,12 @@ impl Gathered {
             }),
         }
         Ok(credential)
+    }
+
+    /// Whether so much is gathered that more might not fit the smallest journal segment.
+    pub fn is_full(&self) -> bool {
+        let stored = self.packed.len() + self.groups.len() * record_bytes(0);
+        stored + self.groups.len() * RECORD_ALIGN > limits::GATHERED_BYTES
     }
 
     /// Bytes gathered so far.

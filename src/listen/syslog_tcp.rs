@@ -92,7 +92,12 @@ impl Messages {
                 }
                 submit_fault => Progress {
                     consumed,
-                    next: submit_fault.or(fault).map_or(Next::Read, Next::Close),
+                    next: match submit_fault.or(fault) {
+                        None => Next::Read,
+                        // The rest is offered again at once.
+                        Some(Fault::Busy) => Next::AwaitRoom,
+                        Some(fault) => Next::Close(fault),
+                    },
                 },
             }
         })
@@ -108,6 +113,9 @@ impl Messages {
         let keyring = self.ingest.keys().load();
         let mut at = 0;
         loop {
+            if gathered.is_full() {
+                return (at, Some(Fault::Busy));
+            }
             match cut(&mut self.framer, &bytes[at..]) {
                 Framing::Incomplete => return (at, None),
                 Framing::Skipped { consumed } => at += consumed,

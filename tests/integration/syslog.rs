@@ -49,6 +49,22 @@ fn assert_logs(server: &Server, workspace: u32, expected: &[&str]) {
 }
 
 #[test]
+fn keys_that_alternate_in_every_message_fit_the_smallest_segment() {
+    let server = Setup::new()
+        .args(["--segment-size", "1MiB", "--max-frame-size", "64KiB"])
+        .args(["--max-body-size", "64KiB"])
+        .start();
+    let mut stream = connect(&server);
+    let messages = 20_000;
+    let pair = format!("{KEY} <14>a\n{KEY_2} <14>b\n");
+    stream
+        .write_all(pair.repeat(messages).as_bytes())
+        .expect("send");
+    server.wait_for_rows(1, "logs", messages);
+    server.wait_for_rows(2, "logs", messages);
+}
+
+#[test]
 fn both_framings_mix_on_one_connection() {
     let server = Server::new();
     let mut stream = connect(&server);
