@@ -44,8 +44,13 @@ fn open(disk: &SimulatedDisk, options: Options) -> (Journal, Recovered) {
 
 /// Appends and waits; retries while the next segment is being prepared.
 fn append(journal: &Journal, kept: &Kept) -> Result<(), String> {
-    let entry = Entry::new(facts(kept.workspace), &kept.payload);
     let deadline = Instant::now() + Duration::from_secs(10);
+    append_while(journal, kept, || Instant::now() < deadline)
+}
+
+/// The same, but retries only while that holds.
+fn append_while(journal: &Journal, kept: &Kept, goes_on: impl Fn() -> bool) -> Result<(), String> {
+    let entry = Entry::new(facts(kept.workspace), &kept.payload);
     loop {
         match journal.append_acked(&[entry]) {
             Ok(ticket) => {
@@ -54,7 +59,7 @@ fn append(journal: &Journal, kept: &Kept) -> Result<(), String> {
                     .blocking_recv()
                     .map_err(|_| "commit failed".to_owned());
             }
-            Err(Refused::Busy) if Instant::now() < deadline => std::thread::yield_now(),
+            Err(Refused::Busy) if goes_on() => std::thread::yield_now(),
             Err(refused) => return Err(refused.to_string()),
         }
     }

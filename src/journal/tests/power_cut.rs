@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::super::Journal;
 use super::super::simulated::SimulatedDisk;
-use super::super::{Entry, Journal, Refused};
-use super::{Kept, OPTIONS, facts, open, payloads, read_all};
+use super::{Kept, OPTIONS, append_while, open, payloads, read_all};
 
 /// Runs a load until the power goes at `operation`, and returns what was acknowledged.
 fn load_until_power_cut(disk: &SimulatedDisk, all: &[Kept], operation: u64) -> usize {
@@ -16,34 +16,13 @@ fn load_until_power_cut(disk: &SimulatedDisk, all: &[Kept], operation: u64) -> u
     for kept in all {
         // Without power no segment can be prepared: that refusal would be for ever.
         let refused = disk.operations() > operation;
-        if refused || append_or_give_up(&journal, kept, disk, operation).is_err() {
+        if refused || append_while(&journal, kept, || disk.operations() <= operation).is_err() {
             break;
         }
         acked += 1;
     }
     let _ = journal.close();
     acked
-}
-
-fn append_or_give_up(
-    journal: &Journal,
-    kept: &Kept,
-    disk: &SimulatedDisk,
-    cut: u64,
-) -> Result<(), String> {
-    let entry = Entry::new(facts(kept.workspace), &kept.payload);
-    loop {
-        match journal.append_acked(&[entry]) {
-            Ok(ticket) => {
-                return ticket
-                    .0
-                    .blocking_recv()
-                    .map_err(|_| "commit failed".to_owned());
-            }
-            Err(Refused::Busy) if disk.operations() <= cut => std::thread::yield_now(),
-            Err(refused) => return Err(refused.to_string()),
-        }
-    }
 }
 
 #[test]
