@@ -114,6 +114,8 @@ async fn run<S: AsyncRead + Unpin>(
     let mut drained = pin!(door.drain.cancelled());
     let mut deadline = pin!(tokio::time::sleep(door.stall_timeout));
     let mut drain_until: Option<Instant> = None;
+    // It waited for room so long that it looks whether its peer is still there.
+    let mut looks_next = false;
     loop {
         let unauthenticated = !protocol.is_authenticated();
         let inside_a_frame = !rest.is_empty();
@@ -122,37 +124,19 @@ async fn run<S: AsyncRead + Unpin>(
             deadline.as_mut().reset(Instant::now() + door.stall_timeout);
         }
         let journal = door.ingest.journal();
-        let mut most = limits::READ_BYTES;
-        if drain_until.is_none() && journal.is_crowded() {
-            // Created before the look, so that room which appears in between is not missed.
-            let room = journal.room();
-            if journal.is_crowded() {
-                tokio::select! {
-                    () = room => continue,
-                    () = &mut drained => {
-                        drain_until = Some(Instant::now() + limits::DRAIN_READ);
-                        continue;
-                    }
-                    Ok(()) = replacements.changed() => {
-                        if !protocol.keys_still_good() {
-                            return Ended::Closed(Fault::Revoked);
-                        }
-                        continue;
-                    }
-                    () = &mut deadline, if unauthenticated => {
-                        return Ended::Closed(Fault::TimedOut(door.stall_timeout.as_secs()));
-                    }
-                    // A little is read all the same, or the end of the stream would not be seen.
-                    () = tokio::time::sleep(limits::CROWDED_LOOK), if !inside_a_frame => {
-                        most = limits::CROWDED_READ_BYTES;
-                    }
-                }
-            }
-        }
-        let waits_for_room = drain_until.is_none() && most == limits::READ_BYTES;
+        // Created before the look, so that room which appears in between is not missed.
+        let room = journal.room();
+        let looks = std::mem::take(&mut looks_next);
+        let heeds_room = drain_until.is_none() && !looks;
+        let crowded = heeds_room && journal.is_crowded();
+        let most = if looks {
+            limits::CROWDED_READ_BYTES
+        } else {
+            limits::READ_BYTES
+        };
         let turn = poll_fn(|cx| {
             // It may have waited long for something to read: there was room when it began.
-            if waits_for_room && journal.is_crowded() {
+            if heeds_room && journal.is_crowded() {
                 return Poll::Ready(Ok(Turn::Crowded));
             }
             poll_turn(Pin::new(&mut *stream), &mut protocol, &mut rest, most, cx)
@@ -160,7 +144,13 @@ async fn run<S: AsyncRead + Unpin>(
         // Reading comes first: while bytes arrive, nothing else is even looked at but the drain's deadline.
         let turn = tokio::select! {
             biased;
-            turn = turn, if drain_until.is_none_or(|until| Instant::now() < until) => turn,
+            turn = turn, if !crowded && drain_until.is_none_or(|until| Instant::now() < until) => turn,
+            () = room, if crowded => continue,
+            // A little is read all the same, or the end of the stream would not be seen.
+            () = async { tokio::time::sleep(limits::CROWDED_LOOK).await }, if crowded && !inside_a_frame => {
+                looks_next = true;
+                continue;
+            }
             () = async { tokio::time::sleep(QUIET).await }, if drain_until.is_some() => return Ended::Drained,
             () = &mut drained, if drain_until.is_none() => {
                 drain_until = Some(Instant::now() + limits::DRAIN_READ);
@@ -172,7 +162,7 @@ async fn run<S: AsyncRead + Unpin>(
                 }
                 continue;
             }
-            () = &mut deadline, if unauthenticated || inside_a_frame => {
+            () = &mut deadline, if unauthenticated || (inside_a_frame && !crowded) => {
                 return Ended::Closed(Fault::TimedOut(door.stall_timeout.as_secs()));
             }
         };
