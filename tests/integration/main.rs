@@ -26,6 +26,7 @@ mod listeners;
 mod load;
 mod memory;
 mod metrics;
+mod old_data;
 mod proxies;
 mod readiness;
 mod revocation;
