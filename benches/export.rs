@@ -107,7 +107,7 @@ fn packed(message: fn(&[u8; 16]) -> String) -> Vec<u8> {
             .unwrap()
             .resolve(known)
             .unwrap();
-        pack::push(&mut packed, false, |out| kept.append_to(out));
+        pack::push(&mut packed, false, |out| kept.append_to(out, |_| true));
     }
     packed
 }

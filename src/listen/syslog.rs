@@ -69,17 +69,18 @@ impl Gathered {
         // Senders that put the key into every message send the same one: it was looked up in this read.
         let last = self.groups.last().map(|group| group.credential);
         let known = |key: &StreamingKey| {
-            (last == Some(Credential::Key(*key)) || keyring.lookup(key).is_some()).then_some(*key)
+            last == Some(Credential::Key(*key)) || keyring.lookup(key).is_some()
         };
-        let (own, kept) = extract(message)?.resolve(known)?;
-        let (credential, kept) = match (own, fallback) {
-            (Some(own), _) => (own.into(), kept),
-            (None, Some(Credential::Key(key))) => (key.into(), kept.of_connection(key)),
-            (None, Some(listener)) => (listener, kept),
+        let (own, kept) = extract(message)?.resolve(|key| known(key).then_some(*key))?;
+        let credential = match (own, fallback) {
+            (Some(own), _) => own.into(),
+            (None, Some(fallback)) => fallback,
             (None, None) => return Err(Fault::SyslogNoKey),
         };
         let start = self.packed.len();
-        pack::push(&mut self.packed, truncated, |out| kept.append_to(out));
+        pack::push(&mut self.packed, truncated, |out| {
+            kept.append_to(out, known);
+        });
         let end = self.packed.len();
         match self.groups.last_mut() {
             Some(group) if group.credential == credential && group.peer == peer => {

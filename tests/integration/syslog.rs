@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::{
     KEY, KEY_2, Server, Setup, UNKNOWN_KEY, wait_for, wait_for_close, write_private,
 };
+use crate::secrets::assert_no_key_kept;
 
 fn connect(server: &Server) -> TcpStream {
     let stream = TcpStream::connect(server.at().syslog_tcp).expect("connect");
@@ -93,6 +94,80 @@ fn both_framings_mix_on_one_connection() {
             "by the end of the stream",
         ],
     );
+}
+
+#[test]
+fn no_stored_record_holds_a_key_that_the_keyring_knows() {
+    let server = Server::new();
+    let stars = "*".repeat(KEY.len());
+    let encoded: String = KEY_2.bytes().map(|digit| format!("%{digit:02X}")).collect();
+    let (upper, hidden) = (KEY_2.to_ascii_uppercase(), "*".repeat(encoded.len()));
+    let messages = [
+        (format!("<13>{KEY} {KEY_2} hi"), format!("{stars} hi")),
+        (
+            keyed(KEY, &format!("twice {upper}{KEY}, checksum {UNKNOWN_KEY}")),
+            format!("twice {stars}{stars}, checksum {UNKNOWN_KEY}"),
+        ),
+        (
+            keyed(KEY, &format!("GET /v1/logs?token={encoded}")),
+            format!("GET /v1/logs?token={hidden}"),
+        ),
+    ];
+    let mut stream = connect(&server);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for (message, _) in &messages {
+        send(&mut stream, format!("{message}\n"));
+        socket
+            .send_to(message.as_bytes(), server.at().syslog_udp)
+            .unwrap();
+    }
+    // Without a key of its own, on a connection that has one.
+    send(&mut stream, bare(&format!("other={KEY_2}\n")));
+    let rows = server.wait_for_rows(1, "logs", 2 * messages.len() + 1);
+    for source in ["syslog_tcp", "syslog_udp"] {
+        for (_, kept) in &messages {
+            let is_it = |row: &&Value| row["source"] == source && row["message"] == **kept;
+            assert_eq!(rows.iter().filter(is_it).count(), 1, "{kept}: {rows:?}");
+        }
+    }
+    assert_eq!(
+        rows.iter()
+            .filter(|row| row["message"] == format!("other={stars}"))
+            .count(),
+        1
+    );
+    assert_no_key_kept(&server, &[KEY, KEY_2]);
+}
+
+#[test]
+fn lines_that_start_with_a_number_are_lines() {
+    let server = Server::new();
+    let mut stream = connect(&server);
+    let lines = ["200 OK done", "404 <html> not found", "12 monkeys", "7 "];
+    send(&mut stream, keyed(KEY, "first") + "\n");
+    for line in lines {
+        send(&mut stream, format!("{line}\n"));
+    }
+    send(&mut stream, bare("last") + "\n");
+    let mut expected = vec!["first"];
+    expected.extend(lines);
+    expected.push("last");
+    assert_logs(&server, 1, &expected);
+}
+
+#[test]
+fn a_count_that_lies_leaves_no_row() {
+    let server = Server::new();
+    let whole = counted(&keyed(KEY, "whole"));
+    for lie in [-3, 5] {
+        let mut stream = connect(&server);
+        let message = bare("never seen");
+        let count = message.len().saturating_add_signed(lie);
+        let rest = counted(&bare("nor this"));
+        send(&mut stream, format!("{whole}{count} {message}{rest}"));
+        wait_for_close(&mut stream);
+    }
+    assert_logs(&server, 1, &["whole", "whole"]);
 }
 
 #[test]

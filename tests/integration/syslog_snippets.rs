@@ -243,6 +243,38 @@ fn the_readmes_lines_for_python_deliver() {
 }
 
 #[test]
+fn a_traceback_that_python_sends_over_tcp_is_one_message() {
+    let server = Server::new();
+    let script = snippet("python", server.at().syslog_tcp.port()).replace(
+        "SysLogHandler(address=",
+        "SysLogHandler(socktype=socket.SOCK_STREAM, address=",
+    );
+    assert!(script.contains("SOCK_STREAM"));
+    let script = format!(
+        "{script}\nfor text in ('first', 'second'):\n    try:\n        1 / 0\n    \
+         except ZeroDivisionError:\n        logging.getLogger('jobs').exception(text)\n"
+    );
+    let status = Command::new(program("python3", "python3"))
+        .args(["-c", &script])
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let rows = server.wait_for_rows(1, "logs", 2);
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    for (row, text) in rows.iter().zip(["first", "second"]) {
+        let message = row["message"].as_str().unwrap();
+        assert!(
+            message.starts_with(&format!("{text}\nTraceback")),
+            "{message}"
+        );
+        assert!(
+            message.ends_with("ZeroDivisionError: division by zero"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn messages_as_docker_sends_them_are_taken() {
     let server = Server::new();
     // The format of its driver with syslog-format=rfc3164: time.Stamp, host, tag, the daemon's pid.

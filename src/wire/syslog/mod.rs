@@ -1,7 +1,8 @@
 //! Syslog, RFC 3164 and RFC 5424: byte stream to messages, messages to a key and what is kept, and back.
 //!
 //! The way of a message: [`framing`] cuts it out of a TCP stream (a UDP datagram is one already), [`key`] finds
-//! its streaming key and cuts it out, [`pack`] puts what is kept into a journal payload. [`header`] and
+//! its streaming key and cuts it out, [`mask`] looks for other keys in what is kept, [`pack`] puts it into a journal
+//! payload. [`header`] and
 //! [`structured_data`] know where the parts of a message are; its fields are read only when rows are made
 //! ([`crate::tables::syslog`]).
 
@@ -9,6 +10,7 @@ mod cut;
 pub mod framing;
 pub mod header;
 pub mod key;
+mod mask;
 pub mod pack;
 pub mod structured_data;
 

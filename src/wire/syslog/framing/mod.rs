@@ -4,28 +4,38 @@
 //!
 //! - octet counting, `MSG-LEN SP MSG` (section 3.4.1): the message is exactly so many bytes, newlines included, but for
 //!   one at its end, which syslog-ng adds and counts;
-//! - a trailer (section 3.4.2): the message ends before LF, CR LF or NUL. NUL is a trailer of its own because
-//!   Python's `SysLogHandler` sends nothing else over TCP; `msg NUL LF` is one message and a blank.
+//! - a trailer (section 3.4.2): the message ends before LF, CR LF or NUL. Where the first message of the stream
+//!   that has a trailer ends in NUL, as Python's `SysLogHandler` sends, only NUL ends the later ones, so that a
+//!   traceback stays one message. `msg NUL LF` is one message and a blank.
 //!
-//! A run of digits before a space is a count, unless it is exactly as long as a streaming key: then it is the
-//! key in front of a message, whatever its digits.
+//! Digits and a space are a count where a message starts behind them, with `<PRI>` or a key; else they start a
+//! line such as `200 OK`. As many digits as a key has are the key in front of a message, whatever its digits.
 //!
 //! A message over the limit is cut there and marked when a trailer will end it, because the next one can be
 //! found. A count over the limit is an error: a count that lies would swallow the messages of others. So is
 //! whatever follows a counted message and is neither a count nor a message: the count before it was too small
-//! or too large. After an error no boundary can be trusted; the caller counts it and closes the connection.
+//! or too large. Where that is seen in time, the message in front of it is not delivered either: it is not what
+//! its sender wrote. After an error no boundary can be trusted; the caller counts it and closes the connection.
 
 use std::fmt;
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
+use super::header::BOM;
 use crate::auth::key::KEY_HEX_LEN;
 
-/// Trailer bytes that belong to a line beyond its content: CR and LF.
-const LINE_TRAILER_BYTES: usize = 2;
+/// Trailer bytes that belong to a line beyond its content: CR, LF and NUL.
+const LINE_TRAILER_BYTES: usize = 3;
 
-/// Enough of a frame's start to tell a count from a key: the key and the space after it.
-const DECIDING_BYTES: usize = KEY_HEX_LEN + 1;
+/// A key and the space after it: enough to tell a key from a count or a line.
+const KEY_WORD_BYTES: usize = KEY_HEX_LEN + 1;
+
+/// Enough of a frame's start to know what it is: a count and its space, both no longer than a key and its space, and
+/// what a message starts with. (Of byte order marks in a row it takes one.)
+const DECIDING_BYTES: usize = KEY_WORD_BYTES + BOM.len() + KEY_WORD_BYTES;
+
+/// The most digits in `<PRI>`.
+const PRIORITY_DIGITS: usize = 3;
 
 /// What stands at the start of the buffered bytes.
 #[derive(PartialEq, Eq)]
@@ -101,6 +111,18 @@ pub struct Framer {
     discarding: bool,
     /// The message before was octet-counted.
     after_counted: bool,
+    trailer: Trailer,
+}
+
+/// What ends a message that is not counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trailer {
+    /// Not known yet: no such message has ended.
+    Open,
+    /// LF, and NUL too: senders mix them.
+    LineFeedOrNul,
+    /// NUL alone.
+    Nul,
 }
 
 impl Framer {
@@ -115,6 +137,7 @@ impl Framer {
             searched: 0,
             discarding: false,
             after_counted: false,
+            trailer: Trailer::Open,
         }
     }
 
@@ -131,7 +154,7 @@ impl Framer {
         if self.discarding {
             return self.discard(buf);
         }
-        let blanks = buf.iter().take_while(|&&b| is_trailer(b)).count();
+        let blanks = leading(buf, |byte| is_trailer(*byte));
         if blanks > 0 {
             self.searched = 0;
             return Framing::Skipped { consumed: blanks };
@@ -139,17 +162,7 @@ impl Framer {
         match classify(buf, self.max_message_bytes) {
             Start::Undecided => Framing::Incomplete,
             Start::Line => self.line(buf),
-            Start::Count { prefix, len } => match buf.get(prefix..prefix.saturating_add(len)) {
-                Some(bytes) => {
-                    self.after_counted = true;
-                    Framing::Message {
-                        bytes: bytes.strip_suffix(b"\n").unwrap_or(bytes),
-                        truncated: false,
-                        consumed: prefix + len,
-                    }
-                }
-                None => Framing::Incomplete,
-            },
+            Start::Count { prefix, len } => self.counted(buf, prefix, len),
             Start::CountOverLimit => Framing::Malformed(FramingError::CountOverLimit {
                 max_message_bytes: self.max_message_bytes,
             }),
@@ -166,16 +179,35 @@ impl Framer {
         }
         match classify(buf, self.max_message_bytes) {
             Start::Count { .. } => Framing::Malformed(FramingError::CutShort),
-            _ if self.after_counted && starts_message(buf) != Some(true) => {
+            Start::Undecided if is_count_and_bracket(buf) => {
+                Framing::Malformed(FramingError::CutShort)
+            }
+            _ if self.after_counted && may_start_frame(buf) != Some(true) => {
                 Framing::Malformed(FramingError::CountMismatch)
             }
             _ => self.cut_line(buf, buf, buf.len()),
         }
     }
 
+    fn counted<'b>(&mut self, buf: &'b [u8], prefix: usize, len: usize) -> Framing<'b> {
+        let end = prefix.saturating_add(len);
+        let (Some(bytes), Some(rest)) = (buf.get(prefix..end), buf.get(end..)) else {
+            return Framing::Incomplete;
+        };
+        if may_start_frame(rest) == Some(false) {
+            return Framing::Malformed(FramingError::CountMismatch);
+        }
+        self.after_counted = true;
+        Framing::Message {
+            bytes: bytes.strip_suffix(b"\n").unwrap_or(bytes),
+            truncated: false,
+            consumed: end,
+        }
+    }
+
     fn line<'b>(&mut self, buf: &'b [u8]) -> Framing<'b> {
         if self.after_counted {
-            match starts_message(buf) {
+            match may_start_frame(buf) {
                 Some(true) => {}
                 Some(false) => return Framing::Malformed(FramingError::CountMismatch),
                 None => return Framing::Incomplete,
@@ -184,11 +216,9 @@ impl Framer {
         let most = self.max_message_bytes.saturating_add(LINE_TRAILER_BYTES);
         let window = &buf[..buf.len().min(most)];
         let searched = self.searched.min(window.len());
-        match memchr2(b'\n', 0, &window[searched..]) {
-            Some(found) => {
-                let end = searched + found;
-                self.cut_line(buf, &buf[..end], end + 1)
-            }
+        let found = self.find_trailer(&window[searched..]);
+        match found.map(|found| self.first_trailer(window, searched + found)) {
+            Some(end) => self.cut_line(buf, &buf[..end], end + 1),
             None if window.len() == most => {
                 self.discarding = true;
                 self.cut_line(buf, window, most)
@@ -200,12 +230,40 @@ impl Framer {
         }
     }
 
+    fn find_trailer(&self, bytes: &[u8]) -> Option<usize> {
+        match self.trailer {
+            Trailer::Nul => memchr(0, bytes),
+            Trailer::Open | Trailer::LineFeedOrNul => memchr2(b'\n', 0, bytes),
+        }
+    }
+
+    /// Where the line ends whose trailer seems to be at `end`. That of the first line says what trailers are.
+    fn first_trailer(&mut self, window: &[u8], end: usize) -> usize {
+        if self.trailer != Trailer::Open {
+            return end;
+        }
+        // A traceback may be the first message: then a NUL is behind its lines, none of which starts a message.
+        let nul = end + memchr(0, &window[end..]).unwrap_or_default();
+        let lines = &window[end..nul];
+        let is_text = |at| may_start_frame(&window[at + 1..]) == Some(false);
+        let is_one_message = !lines.ends_with(b"\n")
+            && memchr::memchr_iter(b'\n', lines).all(|at| is_text(end + at));
+        let ends_in_nul = window[end] == 0 || (nul > end && is_one_message);
+        self.trailer = if ends_in_nul {
+            Trailer::Nul
+        } else {
+            Trailer::LineFeedOrNul
+        };
+        if ends_in_nul { nul } else { end }
+    }
+
     /// `line` is the start of `buf`, up to its trailer.
     fn cut_line<'b>(&mut self, buf: &'b [u8], line: &'b [u8], consumed: usize) -> Framing<'b> {
         self.searched = 0;
-        let content = match line.strip_suffix(b"\r") {
-            Some(content) if !self.discarding => content,
-            _ => line,
+        let content = if self.discarding {
+            line
+        } else {
+            without_line_end(line)
         };
         if content.is_empty() {
             return Framing::Skipped { consumed };
@@ -228,10 +286,16 @@ impl Framer {
         if buf.is_empty() {
             return Framing::Incomplete;
         }
-        let consumed = match memchr2(b'\n', 0, buf) {
-            Some(trailer) => {
+        let consumed = match self.find_trailer(buf) {
+            Some(end) => {
                 self.discarding = false;
-                trailer + 1
+                if self.trailer == Trailer::Open {
+                    self.trailer = match buf[end] {
+                        0 => Trailer::Nul,
+                        _ => Trailer::LineFeedOrNul,
+                    };
+                }
+                end + 1
             }
             None => buf.len(),
         };
@@ -246,6 +310,12 @@ pub fn datagram_message(datagram: &[u8]) -> &[u8] {
     &datagram[..len]
 }
 
+/// Without one CR, LF or CR LF: before NUL the latter two may stand as well.
+fn without_line_end(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
 enum Start {
     Undecided,
     Line,
@@ -254,46 +324,101 @@ enum Start {
 }
 
 fn classify(buf: &[u8], max_message_bytes: usize) -> Start {
-    let window = &buf[..buf.len().min(DECIDING_BYTES)];
-    match window.first() {
-        None => return Start::Undecided,
-        Some(b'1'..=b'9') => {}
-        Some(_) => return Start::Line,
+    let Some(digits) = count_digits(buf) else {
+        return match buf.first() {
+            None => Start::Undecided,
+            Some(_) => Start::Line,
+        };
+    };
+    match buf.get(digits) {
+        None if digits <= KEY_HEX_LEN => return Start::Undecided,
+        Some(b' ') if digits != KEY_HEX_LEN => {}
+        _ => return Start::Line,
     }
-    let digits = window.iter().take_while(|b| b.is_ascii_digit()).count();
-    match window.get(digits) {
-        None if digits == DECIDING_BYTES => Start::Line,
-        None => Start::Undecided,
-        Some(b' ') if digits != KEY_HEX_LEN => {
-            let count = window[..digits].iter().try_fold(0usize, |count, digit| {
-                count
-                    .checked_mul(10)?
-                    .checked_add(usize::from(digit - b'0'))
-                    .filter(|&count| count <= max_message_bytes)
-            });
-            match count {
-                Some(len) => Start::Count {
-                    prefix: digits + 1,
-                    len,
-                },
-                None => Start::CountOverLimit,
-            }
-        }
-        Some(_) => Start::Line,
+    match starts_message(&buf[digits + 1..]) {
+        None => return Start::Undecided,
+        Some(false) => return Start::Line,
+        Some(true) => {}
+    }
+    let count = buf[..digits].iter().try_fold(0usize, |count, digit| {
+        count
+            .checked_mul(10)?
+            .checked_add(usize::from(digit - b'0'))
+            .filter(|&count| count <= max_message_bytes)
+    });
+    match count {
+        Some(len) => Start::Count {
+            prefix: digits + 1,
+            len,
+        },
+        None => Start::CountOverLimit,
     }
 }
 
-/// Whether these bytes start with `<`, or with a key as a prefix; `None` while that is open.
+/// How many digits a count at the start of these bytes has, at most one more than a key; `None` if there is none.
+fn count_digits(buf: &[u8]) -> Option<usize> {
+    let window = &buf[..buf.len().min(KEY_WORD_BYTES)];
+    matches!(window.first(), Some(b'1'..=b'9')).then(|| leading(window, u8::is_ascii_digit))
+}
+
+/// Whether a message starts here: with `<PRI>` or a key in front, perhaps behind a byte order mark; `None` while
+/// that is open.
 fn starts_message(buf: &[u8]) -> Option<bool> {
-    let window = &buf[..buf.len().min(DECIDING_BYTES)];
-    if window.starts_with(b"<") || window.starts_with(b"\r") {
+    match buf.first()? {
+        b'<' => {
+            let digits = leading(
+                &buf[1..buf.len().min(PRIORITY_DIGITS + 2)],
+                u8::is_ascii_digit,
+            );
+            let next = buf.get(1 + digits);
+            match next {
+                None => (digits > PRIORITY_DIGITS).then_some(false),
+                Some(next) => Some(*next == b'>' && (1..=PRIORITY_DIGITS).contains(&digits)),
+            }
+        }
+        b'\xEF' => match buf.strip_prefix(BOM) {
+            Some(rest) if rest.starts_with(BOM) => Some(false),
+            Some(rest) => starts_message(rest),
+            None => (!BOM.starts_with(buf)).then_some(false),
+        },
+        _ => {
+            let window = &buf[..buf.len().min(KEY_WORD_BYTES)];
+            let hex = leading(window, u8::is_ascii_hexdigit);
+            match window.get(hex) {
+                None if hex <= KEY_HEX_LEN => None,
+                next => Some(hex == KEY_HEX_LEN && next == Some(&b' ')),
+            }
+        }
+    }
+}
+
+/// Whether these bytes may be a frame, as after a counted message they must: trailers, then a message or its count;
+/// `None` while that is open.
+fn may_start_frame(buf: &[u8]) -> Option<bool> {
+    let buf = &buf[leading(buf, |byte| is_trailer(*byte))..];
+    if matches!(buf.first()?, b'<' | b'\r') {
         return Some(true);
     }
-    let hex = window.iter().take_while(|b| b.is_ascii_hexdigit()).count();
-    match window.get(hex) {
-        None if hex < DECIDING_BYTES => None,
-        next => Some(hex == KEY_HEX_LEN && next == Some(&b' ')),
+    match (starts_message(buf), count_digits(buf)) {
+        // As many digits as a key has.
+        (Some(true), _) => Some(true),
+        (open, Some(digits)) => match buf.get(digits) {
+            Some(b' ') if digits != KEY_HEX_LEN => starts_message(&buf[digits + 1..]),
+            Some(_) => open,
+            None => (digits > KEY_HEX_LEN).then_some(false),
+        },
+        (other, None) => other,
     }
+}
+
+/// Whether these bytes are a count and the start of a `<PRI>` that is not whole.
+fn is_count_and_bracket(buf: &[u8]) -> bool {
+    count_digits(buf).is_some_and(|digits| buf[digits..].starts_with(b" <"))
+}
+
+/// How many bytes at the start are such.
+fn leading(bytes: &[u8], is_such: impl Fn(&u8) -> bool) -> usize {
+    bytes.iter().take_while(|byte| is_such(byte)).count()
 }
 
 const fn is_trailer(byte: u8) -> bool {

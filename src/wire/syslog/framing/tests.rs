@@ -107,23 +107,86 @@ fn a_count_over_the_limit_is_refused_before_its_message_comes() {
     let over = Some(FramingError::CountOverLimit {
         max_message_bytes: 100,
     });
-    for stream in ["101 ", "1000 <1>a", "99999999999999999999999999 <1>a"] {
+    for stream in ["101 <1>", "1000 <1>a", "99999999999999999999999999 <1>a"] {
         assert_eq!(cut(100, &[stream.as_bytes()]), (vec![], over), "{stream:?}");
     }
 }
 
 #[test]
-fn a_count_that_lies_ends_the_stream_instead_of_bleeding() {
-    let too_small = b"5 <1>abc9 <2>hello";
-    let too_large = b"11 <1>abc9 <2>hello\n";
-    for (stream, first) in [
-        (&too_small[..], &b"<1>ab"[..]),
-        (&too_large[..], &b"<1>abc9 <2>"[..]),
+fn a_count_that_lies_ends_the_stream_and_leaves_no_message_of_its_own() {
+    for stream in [
+        "5 <1>abc9 <2>hello",
+        "11 <1>abc9 <2>hello\n",
+        "12 <1>abc\n9 <2>hello\n",
+        "5 <1>ab200 OK\n",
     ] {
-        let (messages, error) = cut(100, &[stream]);
-        assert_eq!(messages, [(first.to_vec(), false)]);
+        let (messages, error) = cut(100, &[b"4 <1>a", stream.as_bytes()]);
+        assert_eq!(messages, [(b"<1>a".to_vec(), false)], "{stream:?}");
         assert_eq!(error, Some(FramingError::CountMismatch));
     }
+    // What is gone when the lie comes to light cannot be taken back.
+    let (messages, error) = cut(100, &[b"5 <1>ab", b"c9 <2>hello"]);
+    assert_eq!(messages, [(b"<1>ab".to_vec(), false)]);
+    assert_eq!(error, Some(FramingError::CountMismatch));
+}
+
+#[test]
+fn a_line_that_starts_with_a_number_is_no_count() {
+    for line in [
+        "200 OK done",
+        "1 2 3",
+        "5 hello",
+        "404 <html>",
+        "7 <>",
+        "7 <1234> x",
+        "3 a1b2 c3",
+        "12 ",
+        "2 \u{feff}",
+    ] {
+        assert_eq!(texts(&format!("{line}\n<1>a\n")), [line, "<1>a"]);
+    }
+    let key = format!("{KEY} text");
+    assert_eq!(
+        texts(&format!("{} {key}4 <1>a7 \u{feff}<1>a", key.len())),
+        [key.as_str(), "<1>a", "\u{feff}<1>a"]
+    );
+}
+
+#[test]
+fn an_empty_counted_message_is_none() {
+    // What the fuzzer found: the count of a newline.
+    crate::wire::syslog::fuzz::fuzz_framing(b"\0,\xc0\xc81\x001 \n1");
+    assert_eq!(texts("1 \n<1>a\n"), ["1 ", "<1>a"]);
+}
+
+#[test]
+fn where_the_first_message_ended_in_nul_only_nul_ends_messages() {
+    assert_eq!(
+        texts("<1>a\0<2>Traceback\n  File\nError\0\n<3>c\r\n\0<4>d\n"),
+        ["<1>a", "<2>Traceback\n  File\nError", "<3>c", "<4>d"]
+    );
+    // Also where the first is the traceback, which was read whole.
+    assert_eq!(
+        texts("<1>Traceback\n\n  File\nError\0<2>b\nb\0"),
+        ["<1>Traceback\n\n  File\nError", "<2>b\nb"]
+    );
+    // Not where a line of it starts a message, nor where NUL stands behind the newline.
+    for other in [
+        "<1>a\n<2>b\0<3>c\n",
+        "<1>a\n\0<2>b\n<3>c\n",
+        "<1>a\n4 <2>b\0<3>c\n",
+    ] {
+        assert_eq!(texts(other), ["<1>a", "<2>b", "<3>c"], "{other:?}");
+    }
+    let (messages, _) = cut(4, &[b"<1>a\0<2>bbbbbbbb\nccc\0<3>c\n\0"]);
+    assert_eq!(
+        messages,
+        [
+            (b"<1>a".to_vec(), false),
+            (b"<2>b".to_vec(), true),
+            (b"<3>c".to_vec(), false)
+        ]
+    );
 }
 
 #[test]
@@ -153,6 +216,11 @@ fn a_stream_that_ends_in_a_line_delivers_it_and_one_that_ends_in_a_count_does_no
     let (messages, error) = cut(100, &[b"4 <1>a9 <2>b"]);
     assert_eq!(messages, [(b"<1>a".to_vec(), false)]);
     assert_eq!(error, Some(FramingError::CutShort));
+    for rest in ["9 <2", "9 <"] {
+        let (messages, error) = cut(100, &[format!("<1>a\n{rest}").as_bytes()]);
+        assert_eq!(messages, [(b"<1>a".to_vec(), false)]);
+        assert_eq!(error, Some(FramingError::CutShort), "{rest:?}");
+    }
 }
 
 #[test]
@@ -237,12 +305,14 @@ proptest! {
         let whole = cut(max, &[&stream]);
         prop_assert!(whole.0.iter().all(|(message, _)| message.len() <= max));
         for at in 0..=stream.len() {
-            prop_assert_eq!(&cut(max, &[&stream[..at], &stream[at..]]), &whole);
+            let mut data = vec![max as u8, at as u8];
+            data.extend_from_slice(&stream);
+            crate::wire::syslog::fuzz::fuzz_framing(&data);
         }
     }
 
     #[test]
-    fn a_full_buffer_is_never_incomplete(stream in vec(any::<u8>(), 100..120), max in 0..60usize) {
+    fn a_full_buffer_is_never_incomplete(stream in vec(any::<u8>(), 140..150), max in 0..60usize) {
         let mut framer = Framer::new(max);
         let enough = framer.enough_buffer_bytes();
         prop_assert_ne!(framer.next(&stream[..enough]), Framing::Incomplete);

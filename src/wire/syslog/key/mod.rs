@@ -11,8 +11,8 @@
 //! the text, or of CONTENT before or after the tag of RFC 3164. Only a keyring can tell: see
 //! [`Extracted::resolve`].
 //!
-//! What is kept has no key in any of these forms, and where the text of a message repeats the key that the
-//! message came with, it is masked. Whether the key is known, and what a connection remembers, is the caller's.
+//! What is kept has no key that the keyring knows: that of the message is cut out, others are masked wherever
+//! they stand ([`super::mask`]). Whether a key is known, and what a connection remembers, is the caller's.
 
 use std::fmt;
 use std::ops::Range;
@@ -108,7 +108,6 @@ impl<'m> Extracted<'m> {
             Some(key) => Some(known(&key).ok_or(KeyError::Unknown)?),
             None => None,
         };
-        let mut key = explicit;
         if let Some((word, cut)) = tentative {
             if explicit == Some(word) {
                 cuts.push(cut)?;
@@ -116,11 +115,11 @@ impl<'m> Extracted<'m> {
                 if explicit.is_some() {
                     return Err(KeyError::Conflicting);
                 }
-                (entry, key) = (Some(found), Some(word));
+                entry = Some(found);
                 cuts.push(cut)?;
             }
         }
-        Ok((entry, Kept { message, cuts, key }))
+        Ok((entry, Kept { message, cuts }))
     }
 
     /// Form (a), as often as it is there; returns where the message proper starts.

@@ -20,7 +20,7 @@ fn resolve(message: &str) -> Result<(bool, String), KeyError> {
     let extracted = extract(message.as_bytes())?;
     let (found, kept) = extracted.resolve(|found| (*found == key(KEY)).then_some(()))?;
     let mut out = b"before".to_vec();
-    kept.append_to(&mut out);
+    kept.append_to(&mut out, |found| *found == key(KEY));
     let kept = String::from_utf8(out).unwrap();
     Ok((found.is_some(), kept["before".len()..].to_owned()))
 }
@@ -118,7 +118,7 @@ fn a_checksum_at_the_start_of_the_text_stays() {
 }
 
 #[test]
-fn a_message_without_a_key_is_kept_whole() {
+fn a_key_that_is_in_no_place_for_one_is_masked_and_counts_for_nothing() {
     for message in [
         "",
         "<34>1 2026-01-02T03:04:05Z h a 1 ID - m",
@@ -127,8 +127,11 @@ fn a_message_without_a_key_is_kept_whole() {
         "<34>KEYs m",
         "0KEY <34>m",
         "<34>m KEY",
+        "<34>m OTHER",
     ] {
-        assert_untouched(message);
+        let kept = message.replace("KEY", &"*".repeat(KEY_HEX_LEN));
+        let kept = kept.replace("OTHER", OTHER);
+        assert_eq!(resolve(message), Ok((false, kept)), "{message:?}");
     }
 }
 
@@ -209,6 +212,55 @@ fn a_key_that_the_text_repeats_is_masked() {
         "KEY <34>config: key=KEY, A1B2C3D4E5F60718293A4B5C6D7E8F90",
         &format!("<34>config: key={0}, {0}", "*".repeat(KEY_HEX_LEN)),
     );
+}
+
+#[test]
+fn no_known_key_is_kept_whichever_the_message_came_with() {
+    let second = "b2c3d4e5f6071829304a5b6c7d8e9f01";
+    let stars = "*".repeat(KEY_HEX_LEN);
+    let known = |found: &StreamingKey| *found == key(KEY) || *found == key(second);
+    for (message, expected) in [
+        ("<13>KEY SECOND hi", "<13>STARS hi"),
+        ("KEY <13>SECONDKEY and SECOND", "<13>STARSSTARS and STARS"),
+        (
+            "<13>Oct 11 22:14:15 h a: KEY login ?token=SECOND",
+            "<13>Oct 11 22:14:15 h a: login ?token=STARS",
+        ),
+        (
+            r#"<13>1 - - - - - [tell@1 key="KEY" other="SECOND"][a k="KEY" id="OTHER"] m"#,
+            r#"<13>1 - - - - - [tell@1 other="STARS"][a k="STARS" id="OTHER"] m"#,
+        ),
+        // What the fuzzer found: with its first key gone, the text reads as a header with another.
+        (
+            r#"KEY <34>KEY 1 - - - - - [tell@1 key="SECOND"] m"#,
+            r#"<34>1 - - - - - [tell@1 key="STARS"] m"#,
+        ),
+        // Of a connection or a bound listener: no key of its own.
+        (
+            "<13>a checksum OTHER and SECOND",
+            "<13>a checksum OTHER and STARS",
+        ),
+    ] {
+        let written = |text: &str| {
+            text.replace("KEY", KEY)
+                .replace("SECOND", second)
+                .replace("OTHER", OTHER)
+                .replace("STARS", &stars)
+        };
+        let message = written(message);
+        let (_, kept) = extract(message.as_bytes())
+            .unwrap()
+            .resolve(|key| known(key).then_some(()))
+            .unwrap();
+        let mut out = Vec::new();
+        kept.append_to(&mut out, known);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            written(expected),
+            "{message}"
+        );
+        fuzz_key(message.as_bytes());
+    }
 }
 
 #[test]
