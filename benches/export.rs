@@ -21,12 +21,13 @@ use std::sync::Arc;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use sample::Random;
-use tell_server::auth::StreamingKey;
 use tell_server::journal::read::{self, Found};
 use tell_server::journal::storage::Disk;
-use tell_server::journal::{Encoding, Entry, Journal, Limit, Options, Record, Source};
+use tell_server::journal::{Encoding, Entry, Journal, JournalLimit, Options, Record};
+use tell_server::origin::Source;
 use tell_server::server::JOURNAL_DIRECTORY;
 use tell_server::tables::{decode, json};
+use tell_server::wire::key::StreamingKey;
 use tell_server::wire::syslog::{extract, pack};
 use tempfile::TempDir;
 
@@ -162,8 +163,9 @@ impl Data {
 fn fill(path: &Path, kind: Kind, payload: &[u8]) {
     let options = Options {
         segment_bytes: 64 << 20,
-        limit: Limit::Bytes(u64::MAX / 2),
+        limit: JournalLimit::Bytes(u64::MAX / 2),
         max_queued_bytes: 64 << 20,
+        headroom_bytes: 512 << 10,
     };
     let disk = Arc::new(Disk::create(path).unwrap());
     let (journal, _) = Journal::open(disk, options).unwrap();

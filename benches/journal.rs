@@ -31,9 +31,10 @@ use tell_server::journal::format::{BLOCK_BYTES, SegmentId, encode_segment_header
 use tell_server::journal::read::{self, Found};
 use tell_server::journal::storage::{Disk, ReadAt, SegmentFile, Space, Storage};
 use tell_server::journal::{
-    Encoding, Entry, Facts, Journal, Limit, Options, Recovered, Refused, Source, Ticket,
+    Encoding, Entry, Facts, Journal, JournalLimit, Options, Recovered, Refused, Ticket,
 };
 use tell_server::limits::READ_BYTES;
+use tell_server::origin::Source;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -56,8 +57,9 @@ fn main() {
 /// The settings as the server has them by default, with room for everything.
 const OPTIONS: Options = Options {
     segment_bytes: 64 << 20,
-    limit: Limit::Bytes(u64::MAX / 2),
+    limit: JournalLimit::Bytes(u64::MAX / 2),
     max_queued_bytes: 32 << 20,
+    headroom_bytes: 512 << 10,
 };
 
 /// A journal, and someone who appends to it.

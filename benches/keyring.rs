@@ -8,7 +8,9 @@ mod sample;
 
 use divan::{Bencher, black_box};
 use sample::Random;
-use tell_server::auth::{KeySpec, Keyring, StreamingKey, Workspace};
+use tell_server::auth::{KeySpec, Keyring};
+use tell_server::origin::Workspace;
+use tell_server::wire::key::StreamingKey;
 
 const SIZES: [usize; 4] = [1, 1_000, 100_000, 1_000_000];
 

@@ -22,12 +22,14 @@ use bytes::Bytes;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use sample::Random;
-use tell_server::auth::{KeySpec, Keyring, StreamingKey, Workspace};
+use tell_server::auth::{KeySpec, Keyring};
 use tell_server::limits::{READ_BYTES, SYSLOG_MESSAGE_BYTES};
+use tell_server::origin::Workspace;
 use tell_server::wire::batch::Batch;
 use tell_server::wire::entries::{self, Entries, Event};
 use tell_server::wire::frame::{self, Frame};
 use tell_server::wire::json_lines::{self, LineKind};
+use tell_server::wire::key::StreamingKey;
 use tell_server::wire::syslog::{Framer, Framing, Kept, extract, pack};
 
 /// Events in a Batch.

@@ -1,4 +1,4 @@
-//! What a peer can do wrong, or be refused for, and what each door makes of it: one table.
+//! What a peer can do wrong, or be refused for, and what each protocol makes of it: one table.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::wire::syslog::{FramingError, KeyError};
 /// One variant per fault. The text tells the peer what is wrong and what would be right; it never holds
 /// anything the peer sent.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum Refusal {
     /// The key is missing, malformed or unknown. The same for all three, so that it tells nothing.
     #[error(
         "a valid streaming key is required: Authorization: Bearer <32 hex>, X-API-Key: <32 hex> or ?token=<32 hex>"
@@ -121,7 +121,7 @@ pub enum Fault {
     CommitFailed,
 }
 
-/// What a fault means at each door.
+/// What a fault means to each protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// HTTP status code.
@@ -130,7 +130,7 @@ pub struct Answer {
     pub code: &'static str,
 }
 
-impl Fault {
+impl Refusal {
     /// The table.
     pub const fn answer(&self) -> Answer {
         let (status, code) = match self {
@@ -184,7 +184,7 @@ impl Fault {
     }
 }
 
-impl From<KeyError> for Fault {
+impl From<KeyError> for Refusal {
     fn from(error: KeyError) -> Self {
         match error {
             KeyError::Unknown => Self::Unauthorized,
@@ -193,12 +193,12 @@ impl From<KeyError> for Fault {
     }
 }
 
-impl From<Refused> for Fault {
+impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Busy => Self::Busy,
             Refused::Full(_) => Self::Full,
-            // The configuration keeps the limits of the doors below the size of a segment.
+            // The configuration keeps the limits of the listeners below the size of a segment.
             Refused::TooLarge | Refused::Failed(_) | Refused::Closed => Self::Stopping,
         }
     }

@@ -14,34 +14,30 @@
 //! The control plane acts on the data plane only by swapping immutable snapshots (the keyring) and
 //! reads counters back; nothing on the way of a frame waits for it.
 //!
+//! - [`origin`]: who sent something, and through which listener.
 //! - [`listen`]: sockets and their bounds; one file a protocol.
 //! - [`wire`]: bytes to frames. Synchronous, no I/O, knows no runtime.
-//! - [`auth`]: streaming keys, and the keyring that every frame is checked against.
+//! - [`auth`]: the keyring that every frame is checked against.
 //! - [`ingest`]: the path in one place: authenticate, admit, append, acknowledge.
-//! - [`idempotency`]: which requests were taken already.
 //! - [`journal`]: append-only segments, group commit, recovery, and reading back.
 //! - [`tables`]: journal records to the rows of the tables.
-//! - [`network`]: networks in CIDR notation.
-//! - [`in_flight`]: memory for what is not whole yet.
-//! - [`meters`]: every metric.
-//! - [`health`], [`status`]: whether the server can do its job, and how it is, for those who ask.
-//! - [`limits`]: every bound, with its reason.
-//! - [`server`]: builds the parts from a [`control::config::Config`], starts them, drains them.
+//! - [`fault`]: what a peer can be refused for, and the answer to each.
+//! - [`limits`], [`network`], [`meters`], [`files`]: every bound with its reason; networks in CIDR notation; every
+//!   metric; files that are replaced whole and followed.
+//! - [`server`]: builds the parts from a [`control::config::Config`], starts them, drains them, and says how they are.
 
 pub mod auth;
 pub mod cli;
 pub mod control;
 pub mod fault;
-pub mod health;
-pub mod idempotency;
-pub mod in_flight;
+pub mod files;
 pub mod ingest;
 pub mod journal;
 pub mod limits;
 pub mod listen;
 pub mod meters;
 pub mod network;
+pub mod origin;
 pub mod server;
-pub mod status;
 pub mod tables;
 pub mod wire;

@@ -4,9 +4,6 @@
 
 use std::time::Duration;
 
-use crate::journal::format::{BLOCK_BYTES, HEADER_BYTES};
-use crate::journal::record::Mark;
-
 /// How much a connection reads at a time. Larger reads mean fewer system calls and larger appends; past
 /// this the gain is gone and the bytes no longer fit the second-level cache.
 pub const READ_BYTES: usize = 512 << 10;
@@ -276,6 +273,3 @@ pub const AUDIT_ENTRY_KEYS: usize = 1000;
 
 /// Such entries that are made and appended together: one fsync for them, and at most some 10 MB as JSON.
 pub const AUDIT_ENTRIES_AT_ONCE: usize = 16;
-
-/// Bytes of a segment that are not payload when it holds a single record.
-pub const SEGMENT_OVERHEAD_BYTES: usize = BLOCK_BYTES + HEADER_BYTES + Mark::BYTES + BLOCK_BYTES;

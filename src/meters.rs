@@ -1,6 +1,6 @@
 //! Every metric of the server, defined in one place: name, unit, labels, help.
 //!
-//! Names and units follow the Prometheus conventions. Labels have few values: the door, a reason from the
+//! Names and units follow the Prometheus conventions. Labels have few values: the source, a reason from the
 //! table of faults. What is counted per key is in its [`Usage`](crate::auth::usage::Usage); only the
 //! busiest keys are shown as metrics. Handles are kept, so that counting on the way of a frame is one
 //! atomic addition a read.
@@ -18,10 +18,10 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::auth::{KeyId, Keyring, Workspace};
-use crate::fault::Fault;
-use crate::journal::Source;
+use crate::auth::Keyring;
+use crate::fault::Refusal;
 use crate::limits;
+use crate::origin::{KeyId, Source, Workspace};
 
 const CONNECTIONS: &str = "tell_connections";
 const CONNECTIONS_OPENED: &str = "tell_connections_opened_total";
@@ -68,31 +68,31 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
 }
 
 fn describe() {
-    describe_gauge!(CONNECTIONS, "Open connections, by door.");
+    describe_gauge!(CONNECTIONS, "Open connections, by source.");
     describe_counter!(
         CONNECTIONS_OPENED,
-        "Connections that were accepted, by door."
+        "Connections that were accepted, by source."
     );
     describe_counter!(
         CONNECTIONS_REFUSED,
-        "Connections closed because max_connections or max_connections_per_source was reached, by door."
+        "Connections closed because max_connections or max_connections_per_source was reached, by source."
     );
     describe_counter!(
         ACCEPT_ERRORS,
-        "Failed attempts to accept a connection, by door."
+        "Failed attempts to accept a connection, by source."
     );
     describe_counter!(
         FRAMES,
-        "Frames, requests and groups of syslog messages that were appended to the journal, by door."
+        "Frames, requests and groups of syslog messages that were appended to the journal, by source."
     );
     describe_counter!(
         EVENTS,
-        "Events, log lines, metrics, spans and snapshots in them, by door."
+        "Events, log lines, metrics, spans and snapshots in them, by source."
     );
-    describe_counter!(BYTES, Unit::Bytes, "Payload bytes in them, by door.");
+    describe_counter!(BYTES, Unit::Bytes, "Payload bytes in them, by source.");
     describe_counter!(
         REFUSED,
-        "Frames, requests, messages and connections that were refused, by door and reason."
+        "Frames, requests, messages and connections that were refused, by source and reason."
     );
     describe_counter!(
         REPLAYED,
@@ -133,9 +133,9 @@ fn describe() {
     );
 }
 
-/// What is counted at one door.
+/// What is counted of one source.
 #[derive(Debug)]
-pub struct DoorMeters {
+pub struct SourceMeters {
     source: Source,
     connections: Gauge,
     opened: Total,
@@ -176,9 +176,9 @@ impl Total {
     }
 }
 
-/// A reading of what was counted at one door, since the start.
+/// A reading of what was counted of one source, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DoorReading {
+pub struct SourceReading {
     /// Connections that are open.
     pub connections: u64,
     /// Connections that were accepted.
@@ -194,30 +194,22 @@ pub struct DoorReading {
 }
 
 struct Meters {
-    doors: [DoorMeters; 4],
+    sources: [SourceMeters; 4],
     replayed: Counter,
     commit_seconds: Histogram,
     commit_bytes: Histogram,
 }
 
-/// The doors, in the order that they are shown in.
-pub const DOORS: [Source; 4] = [
-    Source::Tcp,
-    Source::Http,
-    Source::SyslogTcp,
-    Source::SyslogUdp,
-];
-
 static METERS: LazyLock<Meters> = LazyLock::new(|| Meters {
-    doors: DOORS.map(DoorMeters::new),
+    sources: Source::ALL.map(SourceMeters::new),
     replayed: counter!(REPLAYED),
     commit_seconds: histogram!(COMMIT_SECONDS),
     commit_bytes: histogram!(COMMIT_BYTES),
 });
 
-/// The meters of a door.
-pub fn door(source: Source) -> &'static DoorMeters {
-    let [tcp, http, syslog_tcp, syslog_udp] = &METERS.doors;
+/// The meters of a source.
+pub fn source(source: Source) -> &'static SourceMeters {
+    let [tcp, http, syslog_tcp, syslog_udp] = &METERS.sources;
     match source {
         Source::Tcp => tcp,
         Source::Http => http,
@@ -226,19 +218,19 @@ pub fn door(source: Source) -> &'static DoorMeters {
     }
 }
 
-impl DoorMeters {
+impl SourceMeters {
     fn new(source: Source) -> Self {
-        let door = source.as_str();
+        let label = source.as_str();
         Self {
             source,
-            connections: gauge!(CONNECTIONS, "source" => door),
-            opened: Total::new(counter!(CONNECTIONS_OPENED, "source" => door)),
+            connections: gauge!(CONNECTIONS, "source" => label),
+            opened: Total::new(counter!(CONNECTIONS_OPENED, "source" => label)),
             closed: AtomicU64::new(0),
-            connections_refused: counter!(CONNECTIONS_REFUSED, "source" => door),
-            accept_errors: counter!(ACCEPT_ERRORS, "source" => door),
-            frames: Total::new(counter!(FRAMES, "source" => door)),
-            events: Total::new(counter!(EVENTS, "source" => door)),
-            bytes: Total::new(counter!(BYTES, "source" => door)),
+            connections_refused: counter!(CONNECTIONS_REFUSED, "source" => label),
+            accept_errors: counter!(ACCEPT_ERRORS, "source" => label),
+            frames: Total::new(counter!(FRAMES, "source" => label)),
+            events: Total::new(counter!(EVENTS, "source" => label)),
+            bytes: Total::new(counter!(BYTES, "source" => label)),
             refused: AtomicU64::new(0),
         }
     }
@@ -271,18 +263,18 @@ impl DoorMeters {
     }
 
     /// Something was refused.
-    pub fn refused(&self, fault: &Fault, times: u64) {
+    pub fn refused(&self, fault: &Refusal, times: u64) {
         self.refused.fetch_add(times, Ordering::Relaxed);
         counter!(REFUSED, "source" => self.source.as_str(), "reason" => fault.answer().code)
             .increment(times);
     }
 
     /// Reads what was counted.
-    pub fn read(&self) -> DoorReading {
+    pub fn read(&self) -> SourceReading {
         // Closed first: what closes in between is still open in the reading, never less than none.
         let closed = self.closed.load(Ordering::Relaxed);
         let opened = self.opened.read();
-        DoorReading {
+        SourceReading {
             connections: opened.saturating_sub(closed),
             opened,
             frames: self.frames.read(),
@@ -300,9 +292,9 @@ impl DoorMeters {
     }
 }
 
-/// Tells the recorder what was counted at the doors.
-pub fn doors_now() {
-    METERS.doors.iter().for_each(DoorMeters::show);
+/// Tells the recorder what was counted of the sources.
+pub fn sources_now() {
+    METERS.sources.iter().for_each(SourceMeters::show);
 }
 
 /// A request with an `Idempotency-Key` came again.

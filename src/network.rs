@@ -128,6 +128,17 @@ pub fn is_loopback(address: IpAddr) -> bool {
     }
 }
 
+/// The pages that browsers let send over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CorsOrigins {
+    /// All.
+    Any,
+    /// None.
+    Off,
+    /// Those of these origins, each as browsers write it: `https://shop.example`, `http://localhost:3000`.
+    These(Vec<String>),
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

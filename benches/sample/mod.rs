@@ -8,8 +8,9 @@ use tell_encoding::{
     BatchParams, DEFAULT_VERSION, EventParams, EventType, SchemaType, encode_batch_into,
     encode_event_data_into,
 };
-use tell_server::auth::{StreamingKey, Workspace};
-use tell_server::journal::{Encoding, Facts, Source};
+use tell_server::journal::{Encoding, Facts};
+use tell_server::origin::{Source, Workspace};
+use tell_server::wire::key::StreamingKey;
 
 /// A small generator with a fixed seed.
 pub struct Random(pub u64);

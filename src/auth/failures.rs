@@ -32,7 +32,7 @@ struct Window {
 
 /// What a log line tells.
 #[derive(Debug, PartialEq, Eq)]
-struct Told {
+struct FailureSummary {
     source: IpAddr,
     failures: u64,
 }
@@ -47,7 +47,7 @@ impl Failures {
         delay
     }
 
-    fn note_at(&self, peer: IpAddr, now: Instant) -> (Duration, Option<Told>) {
+    fn note_at(&self, peer: IpAddr, now: Instant) -> (Duration, Option<FailureSummary>) {
         let source = source(peer);
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if table.sources.len() >= limits::FAILURE_SOURCES && !table.sources.contains_key(&source) {
@@ -69,7 +69,7 @@ impl Failures {
     /// Ends the windows that are over, and logs what they hold. To be called every few seconds.
     pub fn sweep(&self) {
         let (told, others) = self.sweep_at(Instant::now());
-        told.iter().for_each(Told::log);
+        told.iter().for_each(FailureSummary::log);
         if others > 0 {
             tracing::warn!(
                 failures = others,
@@ -78,7 +78,7 @@ impl Failures {
         }
     }
 
-    fn sweep_at(&self, now: Instant) -> (Vec<Told>, u64) {
+    fn sweep_at(&self, now: Instant) -> (Vec<FailureSummary>, u64) {
         let mut told = Vec::new();
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         table.sources.retain(|source, window| {
@@ -104,15 +104,15 @@ impl Failures {
 }
 
 impl Window {
-    fn tell(&mut self, source: IpAddr) -> Told {
-        Told {
+    fn tell(&mut self, source: IpAddr) -> FailureSummary {
+        FailureSummary {
             source,
             failures: std::mem::take(&mut self.untold),
         }
     }
 }
 
-impl Told {
+impl FailureSummary {
     fn log(&self) {
         tracing::warn!(source = %self.source, failures = self.failures, "failed authentications");
     }
@@ -144,7 +144,7 @@ mod tests {
         let failures = Failures::default();
         let start = Instant::now();
         let peer = IpAddr::from([192, 0, 2, 1]);
-        let told = |failures| Told {
+        let told = |failures| FailureSummary {
             source: peer,
             failures,
         };

@@ -13,9 +13,10 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
 
-use super::key::{KeyId, StreamingKey, Workspace};
 use super::table::Table;
-use super::usage::{Place, Usage, UsageReading, Usages};
+use super::usage::{CounterIndex, Usage, UsageReading, Usages};
+use crate::origin::{KeyId, Workspace};
+use crate::wire::key::StreamingKey;
 
 /// A key as the key file defines it.
 #[derive(Clone, Debug)]
@@ -87,7 +88,7 @@ impl fmt::Debug for Grant<'_> {
 struct Entry {
     key_id: KeyId,
     workspace: Workspace,
-    usage: Place,
+    usage: CounterIndex,
     /// Where its name is in [`Keyring::names`]. A million `Box<str>` would take three times as much.
     name_start: u32,
     name_len: u16,

@@ -1,11 +1,9 @@
-//! Who sent it: streaming keys and the keyring.
+//! Who may write where: the keyring that every frame is checked against, and what is counted of each key.
 
 pub mod failures;
-pub mod key;
 pub mod keyring;
 mod table;
 pub mod usage;
 
 pub use failures::Failures;
-pub use key::{KeyId, StreamingKey, Workspace};
 pub use keyring::{Grant, KeySpec, Keyring, Keys};

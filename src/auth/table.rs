@@ -17,7 +17,7 @@
 use memmap2::{Advice, MmapMut};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
-use super::key::StreamingKey;
+use crate::wire::key::StreamingKey;
 
 const BUCKET_BYTES: usize = 64;
 const KEY_BYTES: usize = 16;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::journal::Source;
+use crate::origin::Source;
 
 /// Counters of one key. 64 bytes, because there may be a million, and one line of the processor's cache,
 /// because with as many each use waits for it.
@@ -28,7 +28,7 @@ const _: () = assert!(
 pub struct LastUse {
     /// Seconds since 1970; enough until 2106, and half the size of milliseconds.
     pub at_secs: u32,
-    /// The door.
+    /// The kind of listener.
     pub source: Source,
     /// The sender.
     pub peer: Ipv6Addr,
@@ -110,9 +110,9 @@ type Block = OnceLock<Box<[Usage; BLOCK_LEN]>>;
 
 /// Where the counters of a key are; stays the same over reloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place(u32);
+pub(super) struct CounterIndex(u32);
 
-impl Place {
+impl CounterIndex {
     const fn block(self) -> usize {
         self.0 as usize / BLOCK_LEN
     }
@@ -136,8 +136,8 @@ impl Usages {
     }
 
     /// A place that no key had before; `None` after 2^32.
-    pub fn add(&mut self) -> Option<Place> {
-        let place = Place(self.next);
+    pub fn add(&mut self) -> Option<CounterIndex> {
+        let place = CounterIndex(self.next);
         self.next = self.next.checked_add(1)?;
         if place.block() == self.blocks.len() {
             self.blocks.push(Arc::default());
@@ -146,7 +146,7 @@ impl Usages {
     }
 
     /// Gives the blocks back in which no place is kept.
-    pub fn keep_only(&mut self, places: impl Iterator<Item = Place>) {
+    pub fn keep_only(&mut self, places: impl Iterator<Item = CounterIndex>) {
         let mut kept = vec![false; self.blocks.len()];
         for place in places {
             if let Some(kept) = kept.get_mut(place.block()) {
@@ -164,14 +164,14 @@ impl Usages {
     }
 
     /// The counters at a place.
-    pub fn at(&self, place: Place) -> &Usage {
+    pub fn at(&self, place: CounterIndex) -> &Usage {
         let block = &self.blocks[place.block()];
         let counters = block.get_or_init(|| Box::new(std::array::from_fn(|_| Usage::default())));
         &counters[place.0 as usize % BLOCK_LEN]
     }
 
     /// Reads the counters at a place; they take no memory for it.
-    pub fn read(&self, place: Place) -> UsageReading {
+    pub fn read(&self, place: CounterIndex) -> UsageReading {
         match self.blocks[place.block()].get() {
             Some(_) => self.at(place).read(),
             None => UsageReading::default(),

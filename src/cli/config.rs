@@ -7,10 +7,10 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{Error, note};
-use crate::control::config::edit;
 use crate::control::config::settings::in_file;
 use crate::control::config::{
-    AnySetting, Effective, Environment, Faults, Flags, Place, effective, file_path, unknown_setting,
+    AnySetting, Effective, Environment, Faults, Flags, WrittenAt, edit, effective, file_path,
+    unknown_setting,
 };
 
 /// Show the settings, and change those of the configuration file
@@ -133,7 +133,7 @@ fn said(
     let Some(found) = all.iter().find(|found| found.key == setting.key) else {
         return Ok(());
     };
-    if matches!(found.place, Place::Flag(_) | Place::Variable(_)) {
+    if matches!(found.place, WrittenAt::Flag(_) | WrittenAt::Variable(_)) {
         note(&format!("{} wins over {}", found.place, path.display()));
     }
     print(|out| print_line(out, found))

@@ -7,10 +7,10 @@ use std::io::{self, BufWriter, Write};
 use clap::{Args, ValueEnum};
 
 use super::Error;
-use crate::auth::Workspace;
 use crate::control::config::Config;
 use crate::journal::read::{self, Found};
 use crate::journal::storage::Disk;
+use crate::origin::Workspace;
 use crate::server::JOURNAL_DIRECTORY;
 use crate::tables::row::RejectedRow;
 use crate::tables::{Row, Table, decode, json};

@@ -14,12 +14,13 @@ use tracing::subscriber::SetGlobalDefaultError;
 use crate::control::config::edit::EditError;
 use crate::control::config::{Config, Faults, Problem};
 use crate::journal::recovery::OpenError;
-use crate::server::ServeError;
+use crate::server::error::ServeError;
 
 pub mod apikeys;
 mod audit;
 mod config;
 mod export;
+mod first_start;
 mod flags;
 pub mod serve;
 mod status;

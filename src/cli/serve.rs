@@ -1,6 +1,6 @@
 //! `tell serve`: starts the log, then the server.
 
-use crate::cli::Error;
+use crate::cli::{Error, first_start};
 use crate::control::config::Config;
 use crate::control::logging;
 use crate::server;
@@ -12,5 +12,5 @@ use crate::server;
 /// What kept the server from starting or from ending well.
 pub fn run(config: &Config) -> Result<(), Error> {
     logging::start(config.log_format, config.log_level).map_err(Error::Logging)?;
-    Ok(server::run(config)?)
+    Ok(server::run(config, first_start::welcome)?)
 }

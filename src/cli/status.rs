@@ -8,9 +8,9 @@ use clap::Args;
 
 use super::Error;
 use crate::control::config::Config;
-use crate::control::running::{self, Running};
 use crate::limits;
-use crate::status::{DoorReport, JournalReport, Report};
+use crate::server::running::{self, Running};
+use crate::server::status::{JournalReport, Report, SourceReport};
 
 /// Show whether the server is ready, and what comes in
 #[derive(Debug, Args)]
@@ -147,7 +147,7 @@ fn print(out: &mut impl Write, report: &Report) -> io::Result<()> {
             writeln!(out, "  {}: {line}", reason.component)?;
         }
     }
-    print_doors(out, report)?;
+    print_sources(out, report)?;
     print_journal(out, &report.journal)?;
     writeln!(out, "keys      {} in force", report.keys)?;
     if !report.busiest_keys.is_empty() {
@@ -176,20 +176,20 @@ fn print(out: &mut impl Write, report: &Report) -> io::Result<()> {
     Ok(())
 }
 
-fn print_doors(out: &mut impl Write, report: &Report) -> io::Result<()> {
+fn print_sources(out: &mut impl Write, report: &Report) -> io::Result<()> {
     writeln!(
         out,
         "\n{:<12}{:<24}{:>12}{:>14}{:>12}{:>12}{:>14}{:>10}",
         "LISTENER", "ADDRESS", "CONNECTIONS", "EVENTS", "EVENTS/S", "BYTES", "BYTES/S", "REFUSED"
     )?;
-    let mut doors: Vec<&DoorReport> = report.doors.iter().collect();
+    let mut sources: Vec<&SourceReport> = report.sources.iter().collect();
     for listener in &report.listeners {
         // What came in is counted by the kind of listener: shown once, where there are several of a kind.
-        let door = doors.iter().position(|d| d.source == listener.name);
-        match door.map(|door| doors.remove(door)) {
-            Some(door) => {
+        let source = sources.iter().position(|d| d.source == listener.name);
+        match source.map(|source| sources.remove(source)) {
+            Some(source) => {
                 write!(out, "{:<12}{:<24}", listener.name, listener.address)?;
-                print_door(out, door)?;
+                print_source(out, source)?;
             }
             None => writeln!(out, "{:<12}{}", listener.name, listener.address)?,
         }
@@ -197,16 +197,16 @@ fn print_doors(out: &mut impl Write, report: &Report) -> io::Result<()> {
     writeln!(out, "(a second: over the last {} s)\n", report.rates_over_s)
 }
 
-fn print_door(out: &mut impl Write, door: &DoorReport) -> io::Result<()> {
+fn print_source(out: &mut impl Write, source: &SourceReport) -> io::Result<()> {
     writeln!(
         out,
         "{:>12}{:>14}{:>12}{:>12}{:>14}{:>10}",
-        door.connections,
-        door.events,
-        door.events_per_s.round(),
-        show_bytes(door.bytes),
-        show_bytes(door.bytes_per_s as u64),
-        door.refused
+        source.connections,
+        source.events,
+        source.events_per_s.round(),
+        show_bytes(source.bytes),
+        show_bytes(source.bytes_per_s as u64),
+        source.refused
     )
 }
 

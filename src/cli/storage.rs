@@ -7,10 +7,11 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Error, export};
-use crate::auth::Workspace;
-use crate::control::config::{Config, JournalLimit, show_size};
+use crate::control::config::{Config, show_size};
+use crate::journal::JournalLimit;
 use crate::journal::read::{self, Found};
 use crate::journal::storage::Storage as _;
+use crate::origin::Workspace;
 
 /// Show segments, bytes and records per workspace, and what is left
 #[derive(Debug, Args)]
@@ -67,7 +68,7 @@ fn report(config: &Config) -> Result<Report, Error> {
     let disk_bytes = segments.iter().map(|s| s.disk_bytes).sum();
     let left_bytes = match config.journal_limit {
         JournalLimit::Bytes(limit) => limit.saturating_sub(disk_bytes),
-        JournalLimit::Auto => {
+        JournalLimit::TenthFree => {
             let space = disk.space().map_err(Error::Space)?;
             space.available.saturating_sub(space.total / 10)
         }

@@ -27,9 +27,10 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use crate::auth::{KeyId, Workspace};
+use crate::origin::{KeyId, Workspace};
 
-use super::record::{Encoding, Facts, Source};
+use super::record::{Encoding, Facts};
+use crate::origin::Source;
 
 /// Unit of writing and of padding, bytes. Direct I/O wants multiples of the device's logical block, which
 /// is 512 or 4096 on every disk in use.

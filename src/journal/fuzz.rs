@@ -12,8 +12,8 @@ use super::format::{
 use super::read::{self, Found};
 use super::recovery::{self, OpenError};
 use super::storage::{ReadAt, SegmentFile, Space, Storage};
-use super::{Encoding, Facts, Source, lock};
-use crate::auth::{KeyId, Workspace};
+use super::{Encoding, Facts, lock};
+use crate::origin::{KeyId, Source, Workspace};
 
 /// A segment of sound records with anything between them: reading delivers the sound records and no others,
 /// a recovery loses none of them, and a second recovery finds nothing to do.

@@ -7,14 +7,14 @@ use super::storage::Storage;
 
 /// How much disk the journal may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
+pub enum JournalLimit {
     /// What leaves a tenth of the file system free.
     TenthFree,
     /// This many bytes.
     Bytes(u64),
 }
 
-impl Limit {
+impl JournalLimit {
     /// What may be added to `used_bytes`.
     pub(super) fn left_bytes(self, storage: &dyn Storage, used_bytes: u64) -> io::Result<u64> {
         Ok(match self {
@@ -27,7 +27,7 @@ impl Limit {
     }
 }
 
-impl fmt::Display for Limit {
+impl fmt::Display for JournalLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TenthFree => f.write_str("10% of the file system free"),

@@ -44,15 +44,18 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{Notify, oneshot, watch};
 
-use crate::limits;
 use format::{SegmentId, crc32c, crc32c_of_two};
 
-pub use limit::Limit;
-pub use record::{Encoding, Facts, Mark, Record, Source};
+pub use limit::JournalLimit;
+pub use record::{Encoding, Facts, Mark, Record};
 pub use recovery::Recovered;
 use storage::Storage;
 
 use queue::Queue;
+
+/// Bytes of a segment that are not payload when it holds a single record.
+pub const SEGMENT_OVERHEAD_BYTES: usize =
+    format::BLOCK_BYTES + format::HEADER_BYTES + Mark::BYTES + format::BLOCK_BYTES;
 
 /// How a journal is to be kept.
 #[derive(Clone, Copy, Debug)]
@@ -60,9 +63,11 @@ pub struct Options {
     /// Size of a segment file, bytes.
     pub segment_bytes: u64,
     /// How much disk all segments together may take.
-    pub limit: Limit,
+    pub limit: JournalLimit,
     /// How much may wait for a commit, bytes.
     pub max_queued_bytes: u64,
+    /// What one more read of a connection may bring, bytes: with less room than this the queue is crowded.
+    pub headroom_bytes: u64,
 }
 
 /// A payload to append, with its facts.
@@ -412,7 +417,7 @@ impl Journal {
     }
 
     /// The bound on its size.
-    pub fn limit(&self) -> Limit {
+    pub fn limit(&self) -> JournalLimit {
         self.shared.options.limit
     }
 
@@ -438,7 +443,10 @@ impl Journal {
 
 impl Shared {
     fn note_crowd(&self, state: &State) {
-        let read = (limits::READ_BYTES as u64).min(self.options.max_queued_bytes / 2);
+        let read = self
+            .options
+            .headroom_bytes
+            .min(self.options.max_queued_bytes / 2);
         // A journal that stopped has no room to wait for.
         let crowded = state.phase == Phase::Open && state.queue.room_bytes() < read;
         if crowded != self.crowded.load(Ordering::Relaxed) {

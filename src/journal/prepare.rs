@@ -11,7 +11,7 @@ use super::buffer::Chunk;
 use super::format::{BLOCK_BYTES, SegmentId, encode_segment_header};
 use super::queue::Segment;
 use super::storage::Storage;
-use super::{Limit, Phase, Shared};
+use super::{JournalLimit, Phase, Shared};
 
 /// How often a segment that could not be created is tried again: space that appears is used within this.
 const RETRY: Duration = Duration::from_secs(1);
@@ -173,7 +173,7 @@ fn write_new(
 /// How large the next segment may be: a whole one, or the last bit below the limit.
 fn allowed_bytes(
     storage: &dyn Storage,
-    limit: Limit,
+    limit: JournalLimit,
     segment_bytes: u64,
     used_bytes: u64,
 ) -> io::Result<u64> {
@@ -184,10 +184,10 @@ fn allowed_bytes(
         return Err(io::Error::new(
             io::ErrorKind::StorageFull,
             match limit {
-                Limit::Bytes(limit) => {
+                JournalLimit::Bytes(limit) => {
                     format!("journal_limit of {limit} bytes is reached; raise it or free space")
                 }
-                Limit::TenthFree => {
+                JournalLimit::TenthFree => {
                     "less than 10% of the disk would stay free; free space or set journal_limit"
                         .to_owned()
                 }
@@ -202,15 +202,17 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::super::simulated::SimulatedDisk;
-    use super::super::{Encoding, Entry, Facts, Journal, Options, Refused, Source};
+    use super::super::{Encoding, Entry, Facts, Journal, Options, Refused};
     use super::*;
-    use crate::auth::{KeyId, Workspace};
+    use crate::origin::Source;
+    use crate::origin::{KeyId, Workspace};
 
-    fn open(limit: Limit) -> Journal {
+    fn open(limit: JournalLimit) -> Journal {
         let options = Options {
             segment_bytes: 64 << 10,
             limit,
             max_queued_bytes: 1 << 20,
+            headroom_bytes: 512 << 10,
         };
         let disk = Arc::new(SimulatedDisk::default());
         Journal::open(disk, options).unwrap().0
@@ -234,12 +236,12 @@ mod tests {
             .build()
             .unwrap();
         for _ in 0..200 {
-            let journal = open(Limit::TenthFree);
+            let journal = open(JournalLimit::TenthFree);
             runtime.block_on(journal.prepared());
             assert_eq!(append(&journal), Ok(()));
             journal.close().unwrap();
         }
-        let journal = open(Limit::Bytes(0));
+        let journal = open(JournalLimit::Bytes(0));
         runtime.block_on(journal.prepared());
         assert!(matches!(append(&journal), Err(Refused::Full(_))));
         journal.close().unwrap();

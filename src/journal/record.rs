@@ -2,43 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::auth::{KeyId, Workspace};
-
-/// The door that a record came through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Source {
-    /// Length-prefixed FlatBuffers frames.
-    Tcp = 1,
-    /// The HTTP endpoints.
-    Http = 2,
-    /// Syslog over TCP.
-    SyslogTcp = 3,
-    /// Syslog over UDP.
-    SyslogUdp = 4,
-}
-
-impl Source {
-    /// As the `source` column shows it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Http => "http",
-            Self::SyslogTcp => "syslog_tcp",
-            Self::SyslogUdp => "syslog_udp",
-        }
-    }
-
-    pub(super) const fn from_u8(value: u8) -> Option<Self> {
-        Some(match value {
-            1 => Self::Tcp,
-            2 => Self::Http,
-            3 => Self::SyslogTcp,
-            4 => Self::SyslogUdp,
-            _ => return None,
-        })
-    }
-}
+use crate::origin::{KeyId, Source, Workspace};
 
 /// What kind of bytes the payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,7 +27,7 @@ pub struct Facts {
     pub workspace: Workspace,
     /// Public id of that key.
     pub key_id: KeyId,
-    /// The door it came through.
+    /// The kind of listener it came through.
     pub source: Source,
     /// What kind of bytes it is.
     pub encoding: Encoding,

@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use super::{Door, Stream};
-use crate::fault::Fault;
-use crate::journal::Source;
+use super::{ListenerContext, Stream, tls};
+use crate::fault::Refusal;
 use crate::limits;
+use crate::origin::Source;
 use crate::wire::proxy::{self, Header};
 
 /// Readies a connection for its protocol, and finds who speaks on it. `None`: it was closed.
@@ -19,39 +19,39 @@ pub(super) async fn enter(
     mut stream: TcpStream,
     peer: SocketAddr,
     source: Source,
-    door: &Door,
+    context: &ListenerContext,
 ) -> Option<(Stream, SocketAddr)> {
     let mut client = peer;
     let entered = tokio::select! {
         // A connection in the clear is in at once: a drain still takes what it brought.
         biased;
         entered = async {
-            if door.entrance.proxy_protocol {
-                client = proxied(&mut stream, peer, door).await?;
+            if context.entrance.proxy_protocol {
+                client = proxied(&mut stream, peer, context).await?;
             }
-            encrypted(stream, door).await
+            encrypted(stream, context).await
         } => entered,
-        () = door.drain.cancelled() => return None,
+        () = context.drain.cancelled() => return None,
     };
     match entered {
         Ok(stream) => Some((stream, client)),
         Err(fault) => {
             tracing::debug!(%peer, source = source.as_str(), %fault, "connection refused");
-            door.refuse(source, peer, &fault).await;
+            context.refuse(source, peer, &fault).await;
             None
         }
     }
 }
 
-async fn encrypted(stream: TcpStream, door: &Door) -> Result<Stream, Fault> {
-    let Some(tls) = &door.entrance.tls else {
+async fn encrypted(stream: TcpStream, context: &ListenerContext) -> Result<Stream, Refusal> {
+    let Some(tls) = &context.entrance.tls else {
         return Ok(Stream::Plain(stream));
     };
-    let accepted = within(limits::TLS_HANDSHAKE_TIMEOUT, tls.accept(stream)).await?;
+    let accepted = within(limits::TLS_HANDSHAKE_TIMEOUT, tls::accept(tls, stream)).await?;
     accepted.map(Stream::Tls).map_err(|error| {
         // Says what was wrong with the client's hello or certificate, nothing of ours.
         tracing::debug!(%error, "TLS handshake failed");
-        Fault::TlsHandshake
+        Refusal::TlsHandshake
     })
 }
 
@@ -59,22 +59,22 @@ async fn encrypted(stream: TcpStream, door: &Door) -> Result<Stream, Fault> {
 async fn proxied(
     stream: &mut TcpStream,
     peer: SocketAddr,
-    door: &Door,
-) -> Result<SocketAddr, Fault> {
-    if !door.trusted_proxies.contains(peer.ip()) {
-        return Err(Fault::ProxyUntrusted);
+    context: &ListenerContext,
+) -> Result<SocketAddr, Refusal> {
+    if !context.trusted_proxies.contains(peer.ip()) {
+        return Err(Refusal::ProxyUntrusted);
     }
     within(limits::PROXY_HEADER_TIMEOUT, read_header(stream))
         .await?
         .map(|source| source.unwrap_or(peer))
 }
 
-async fn read_header(stream: &mut TcpStream) -> Result<Option<SocketAddr>, Fault> {
+async fn read_header(stream: &mut TcpStream) -> Result<Option<SocketAddr>, Refusal> {
     let mut buffer = vec![0; limits::PROXY_HEADER_BYTES];
     let mut taken = 0;
     loop {
         let peeked = match stream.peek(&mut buffer[taken..]).await {
-            Ok(0) | Err(_) => return Err(Fault::Truncated),
+            Ok(0) | Err(_) => return Err(Refusal::Truncated),
             Ok(peeked) => peeked,
         };
         // What is not yet a whole header belongs to it in any case.
@@ -86,7 +86,7 @@ async fn read_header(stream: &mut TcpStream) -> Result<Option<SocketAddr>, Fault
         stream
             .read_exact(&mut buffer[taken..end])
             .await
-            .map_err(|_| Fault::Truncated)?;
+            .map_err(|_| Refusal::Truncated)?;
         taken = end;
         if let Some(source) = source {
             return Ok(source);
@@ -94,8 +94,8 @@ async fn read_header(stream: &mut TcpStream) -> Result<Option<SocketAddr>, Fault
     }
 }
 
-async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Fault> {
+async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Refusal> {
     tokio::time::timeout(limit, work)
         .await
-        .map_err(|_| Fault::TimedOut(limit.as_secs()))
+        .map_err(|_| Refusal::TimedOut(limit.as_secs()))
 }

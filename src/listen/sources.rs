@@ -14,7 +14,7 @@ pub struct Sources {
 
 /// One connection of a source, counted for as long as this lives.
 #[derive(Debug)]
-pub struct Place {
+pub struct SourceSlot {
     sources: Arc<Sources>,
     source: IpAddr,
 }
@@ -29,7 +29,7 @@ impl Sources {
     }
 
     /// A place for one more connection, unless the source has as many as it may.
-    pub fn place(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+    pub fn place(self: &Arc<Self>, address: IpAddr) -> Option<SourceSlot> {
         let source = source_of(address);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(source).or_default();
@@ -37,14 +37,14 @@ impl Sources {
             return None;
         }
         *count += 1;
-        Some(Place {
+        Some(SourceSlot {
             sources: Arc::clone(self),
             source,
         })
     }
 }
 
-impl Drop for Place {
+impl Drop for SourceSlot {
     fn drop(&mut self) {
         let open = &self.sources.open;
         let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);

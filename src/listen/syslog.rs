@@ -3,14 +3,15 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
-use super::Door;
-use crate::auth::{Keyring, StreamingKey};
-use crate::fault::Fault;
+use super::ListenerContext;
+use crate::auth::Keyring;
+use crate::fault::Refusal;
 use crate::ingest::{BoundListener, Credential, Submission};
 use crate::journal::Encoding;
 use crate::journal::format::{RECORD_ALIGN, record_bytes};
 use crate::limits;
 use crate::network::Networks;
+use crate::wire::key::StreamingKey;
 use crate::wire::syslog::{extract, pack};
 
 /// How a listener takes messages without a key, where it takes them at all.
@@ -23,13 +24,16 @@ pub struct Bound {
 }
 
 /// Whether this sender may use the listener, and what its messages without a key are taken for.
-pub(super) fn fallback(door: &Door, peer: SocketAddr) -> Result<Option<Credential>, Fault> {
-    match &door.entrance.bound {
+pub(super) fn fallback(
+    context: &ListenerContext,
+    peer: SocketAddr,
+) -> Result<Option<Credential>, Refusal> {
+    match &context.entrance.bound {
         None => Ok(None),
         Some(bound) if bound.allow.contains(peer.ip()) => {
             Ok(Some(Credential::Listener(bound.listener)))
         }
-        Some(_) => Err(Fault::SourceNotAllowed),
+        Some(_) => Err(Refusal::SourceNotAllowed),
     }
 }
 
@@ -65,7 +69,7 @@ impl Gathered {
         peer: SocketAddr,
         keyring: &Keyring,
         fallback: Option<Credential>,
-    ) -> Result<Credential, Fault> {
+    ) -> Result<Credential, Refusal> {
         // Senders that put the key into every message send the same one: it was looked up in this read.
         let last = self.groups.last().map(|group| group.credential);
         let known = |key: &StreamingKey| {
@@ -75,7 +79,7 @@ impl Gathered {
         let credential = match (own, fallback) {
             (Some(own), _) => own.into(),
             (None, Some(fallback)) => fallback,
-            (None, None) => return Err(Fault::SyslogNoKey),
+            (None, None) => return Err(Refusal::SyslogNoKey),
         };
         let start = self.packed.len();
         pack::push(&mut self.packed, truncated, |out| {

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use super::connection::{self, Next, Progress, Protocol};
 use super::syslog::{Gathered, fallback};
-use super::{Door, Slot, Stream};
-use crate::fault::Fault;
+use super::{ListenerContext, Slot, Stream};
+use crate::fault::Refusal;
 use crate::ingest::{Credential, Ingest};
-use crate::journal::Source;
 use crate::limits;
+use crate::origin::Source;
 use crate::wire::syslog::{Framer, Framing};
 
 thread_local! {
@@ -19,22 +19,22 @@ thread_local! {
 }
 
 /// Serves one connection.
-pub async fn serve(mut stream: Stream, peer: SocketAddr, _slot: Slot, door: Door) {
-    let credential = match fallback(&door, peer) {
+pub async fn serve(mut stream: Stream, peer: SocketAddr, _slot: Slot, context: ListenerContext) {
+    let credential = match fallback(&context, peer) {
         Ok(credential) => credential,
         Err(fault) => {
             tracing::debug!(%peer, source = "syslog_tcp", %fault, "connection refused");
-            door.refuse(Source::SyslogTcp, peer, &fault).await;
+            context.refuse(Source::SyslogTcp, peer, &fault).await;
             return;
         }
     };
     let messages = Messages {
-        ingest: Arc::clone(&door.ingest),
+        ingest: Arc::clone(&context.ingest),
         framer: Framer::new(limits::SYSLOG_MESSAGE_BYTES),
         peer,
         credential,
     };
-    connection::serve(&mut stream, messages, Source::SyslogTcp, peer, &door).await;
+    connection::serve(&mut stream, messages, Source::SyslogTcp, peer, &context).await;
     stream.close().await;
 }
 
@@ -83,7 +83,7 @@ impl Messages {
             let submissions = gathered.submissions();
             let submitted = self.ingest.submit(Source::SyslogTcp, &submissions);
             match submitted.fault {
-                Some(Fault::Busy | Fault::Full) => {
+                Some(Refusal::Busy | Refusal::Full) => {
                     (self.framer, self.credential) = before;
                     Progress {
                         consumed: 0,
@@ -95,7 +95,7 @@ impl Messages {
                     next: match submit_fault.or(fault) {
                         None => Next::Read,
                         // The rest is offered again at once.
-                        Some(Fault::Busy) => Next::AwaitRoom,
+                        Some(Refusal::Busy) => Next::AwaitRoom,
                         Some(fault) => Next::Close(fault),
                     },
                 },
@@ -109,12 +109,12 @@ impl Messages {
         bytes: &[u8],
         cut: for<'b> fn(&mut Framer, &'b [u8]) -> Framing<'b>,
         gathered: &mut Gathered,
-    ) -> (usize, Option<Fault>) {
+    ) -> (usize, Option<Refusal>) {
         let keyring = self.ingest.keys().load();
         let mut at = 0;
         loop {
             if gathered.is_full() {
-                return (at, Some(Fault::Busy));
+                return (at, Some(Refusal::Busy));
             }
             match cut(&mut self.framer, &bytes[at..]) {
                 Framing::Incomplete => return (at, None),

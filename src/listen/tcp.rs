@@ -7,29 +7,31 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::connection::{self, Next, Progress, Protocol};
-use super::{Door, Sender, Slot, Stream};
-use crate::auth::StreamingKey;
-use crate::fault::Fault;
+use super::context::Sender;
+use super::{ListenerContext, Slot, Stream};
+use crate::fault::Refusal;
 use crate::ingest::{Credential, Ingest, Submission};
-use crate::journal::{Encoding, Source};
+use crate::journal::Encoding;
 use crate::limits;
+use crate::origin::Source;
 use crate::wire::batch::Batch;
 use crate::wire::entries;
 use crate::wire::frame::{self, Frame};
+use crate::wire::key::StreamingKey;
 
 /// Keys of one connection that are watched for revocation while it is idle. A connection with more is
 /// watched for these; its frames are checked one by one in any case.
 const WATCHED_KEYS: usize = 16;
 
 /// Serves one connection.
-pub async fn serve(mut stream: Stream, peer: SocketAddr, _slot: Slot, door: Door) {
+pub async fn serve(mut stream: Stream, peer: SocketAddr, _slot: Slot, context: ListenerContext) {
     let frames = Frames {
-        ingest: Arc::clone(&door.ingest),
-        max_frame_bytes: door.max_frame_bytes,
-        sender: Sender::new(peer, &door),
+        ingest: Arc::clone(&context.ingest),
+        max_frame_bytes: context.max_frame_bytes,
+        sender: Sender::new(peer, &context),
         keys: Vec::new(),
     };
-    connection::serve(&mut stream, frames, Source::Tcp, peer, &door).await;
+    connection::serve(&mut stream, frames, Source::Tcp, peer, &context).await;
     stream.close().await;
 }
 
@@ -59,7 +61,7 @@ impl Protocol for Frames {
             let next = match fault {
                 None if cut.more => continue,
                 None => Next::Read,
-                Some(Fault::Busy | Fault::Full) => Next::AwaitRoom,
+                Some(Refusal::Busy | Refusal::Full) => Next::AwaitRoom,
                 Some(fault) => Next::Close(fault),
             };
             return Progress { consumed, next };
@@ -70,7 +72,7 @@ impl Protocol for Frames {
         let progress = self.receive(rest);
         if matches!(progress.next, Next::Read) && progress.consumed < rest.len() {
             return Progress {
-                next: Next::Close(Fault::Truncated),
+                next: Next::Close(Refusal::Truncated),
                 ..progress
             };
         }
@@ -99,7 +101,7 @@ struct Cut<'a> {
 
 impl Frames {
     /// Cuts what is whole, up to the bound. A fault ends the cutting; the frames in front of it count.
-    fn cut<'a>(&self, bytes: &'a [u8]) -> (Cut<'a>, Option<Fault>) {
+    fn cut<'a>(&self, bytes: &'a [u8]) -> (Cut<'a>, Option<Refusal>) {
         let mut cut = Cut {
             submissions: Vec::new(),
             ends: Vec::new(),

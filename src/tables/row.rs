@@ -1,4 +1,4 @@
-//! The tables and their columns: one shape per table, whatever door the data came through.
+//! The tables and their columns: one shape per table, whatever listener the data came through.
 //!
 //! Rows borrow from the record they were decoded from. `None` is null. A column that holds an object is
 //! JSON text here ([`Cow<str>`], one valid JSON value), an object in `tell export`.

@@ -4,8 +4,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::auth::StreamingKey;
 use crate::wire::flatbuffer::{FlatBufferError, Table};
+use crate::wire::key::StreamingKey;
 
 /// One Batch, borrowed from the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

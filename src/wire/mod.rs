@@ -9,6 +9,7 @@ pub mod flatbuffer;
 pub mod frame;
 pub mod json;
 pub mod json_lines;
+pub mod key;
 pub mod proxy;
 pub mod syslog;
 #[cfg(test)]

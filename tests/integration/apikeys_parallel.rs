@@ -5,7 +5,7 @@ use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tell_server::control::key_file::KeyFile;
+use tell_server::control::keys::file::KeyFile;
 
 use crate::apikeys::{Done, Place, mode};
 use crate::harness::{SOON, wait_for};

@@ -28,7 +28,7 @@ fn assert_fails_with(output: &Output, text: &str) {
 }
 
 fn door<'a>(report: &'a Value, source: &str) -> &'a Value {
-    let doors = report["doors"].as_array().expect("doors");
+    let doors = report["sources"].as_array().expect("sources");
     let found = doors.iter().find(|door| door["source"] == source);
     found.expect("the door")
 }

@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 
 use super::report::{KeyReport, Memory, title, write_json};
 use super::{DeleteArgs, Failure, ImportArgs, NewArgs, RotateArgs, Streams, curl_line};
-use crate::auth::StreamingKey;
 use crate::control::Files;
 use crate::control::audit::{Action, AuditEntry, AuditLog};
-use crate::control::key_edit::{EditError, KeyFileEdit};
-use crate::control::key_file::{KeyEntry, KeyFile};
-use crate::control::key_name::check_name;
-use crate::control::key_selector::KeySelector;
+use crate::control::keys::edit::{EditError, KeyFileEdit};
+use crate::control::keys::file::{KeyEntry, KeyFile};
+use crate::control::keys::name::check_name;
+use crate::control::keys::selector::KeySelector;
 use crate::control::timestamp::Timestamp;
+use crate::wire::key::StreamingKey;
 
 /// Where the HTTP listener is unless it is configured otherwise.
 const DEFAULT_HTTP: &str = "127.0.0.1:8080";

@@ -36,11 +36,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::auth::{StreamingKey, Workspace};
 use crate::control::Files;
-use crate::control::key_edit::EditError;
-use crate::control::key_file::KeyFileError;
-use crate::control::key_selector::SelectError;
+use crate::control::keys::edit::EditError;
+use crate::control::keys::file::KeyFileError;
+use crate::control::keys::selector::SelectError;
+use crate::origin::Workspace;
+use crate::wire::key::StreamingKey;
 
 /// Streaming keys: list, make, show, delete, rotate, import and check them
 #[derive(Args, Debug)]

@@ -7,12 +7,11 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::Failure;
-use crate::auth::KeyId;
-use crate::control::Files;
-use crate::control::audit;
-use crate::control::key_file::KeyEntry;
+use crate::control::keys::file::KeyEntry;
+use crate::control::keys::usage::{self, Usage};
 use crate::control::timestamp::Timestamp;
-use crate::control::usage::{self, Usage};
+use crate::control::{Files, audit};
+use crate::origin::KeyId;
 
 /// The JSON object of a key, as the module documents it.
 #[derive(Debug, Serialize)]

@@ -8,8 +8,8 @@ use serde_json::json;
 use super::report::{KeyReport, Memory, NONE, write_json};
 use super::{CheckArgs, Failure, ListArgs, ShowArgs, Sort, Streams};
 use crate::control::Files;
-use crate::control::key_file::{KeyFile, KeyFileError};
-use crate::control::key_selector::KeySelector;
+use crate::control::keys::file::{KeyFile, KeyFileError};
+use crate::control::keys::selector::KeySelector;
 use crate::control::timestamp::Timestamp;
 
 const HEADINGS: [&str; 7] = [

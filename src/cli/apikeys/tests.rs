@@ -6,12 +6,11 @@ use clap::{CommandFactory, Parser};
 use serde_json::Value;
 
 use super::*;
-use crate::auth::KeyId;
 use crate::control::audit;
-use crate::control::key_file::KeyFile;
+use crate::control::keys::file::KeyFile;
+use crate::control::keys::usage::{self, KeyUsage};
 use crate::control::timestamp::Timestamp;
-use crate::control::usage::{self, KeyUsage};
-use crate::journal::Source;
+use crate::origin::{KeyId, Source};
 
 const A: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f90";
 const B: &str = "b2c3d4e5f6071829304a5b6c7d8e9f01";

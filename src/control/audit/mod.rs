@@ -19,10 +19,10 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::atomic_file;
-use super::key_name::is_printable;
 use super::timestamp::Timestamp;
-use crate::auth::{KeyId, Workspace};
+use crate::control::keys::name::is_printable;
+use crate::files::replace;
+use crate::origin::{KeyId, Workspace};
 
 const FILE_NAME: &str = "audit.jsonl";
 
@@ -110,9 +110,9 @@ impl AuditLog {
     /// Creates the log if there is none, and checks that it can be written: better before the change
     /// that is to be noted than after it.
     pub fn open(data_dir: &Path) -> io::Result<Self> {
-        atomic_file::create_private_dir(data_dir)?;
+        replace::create_private_dir(data_dir)?;
         let path = data_dir.join(FILE_NAME);
-        atomic_file::open_private(&path)?;
+        replace::open_private(&path)?;
         Ok(Self { path })
     }
 
@@ -125,7 +125,7 @@ impl AuditLog {
     /// survive a loss of power.
     pub fn append(&self, entries: &[AuditEntry<'_>]) -> io::Result<Timestamp> {
         // Opened anew each time, so that a log that was moved away is not written to.
-        let mut file = atomic_file::open_private(&self.path)?;
+        let mut file = replace::open_private(&self.path)?;
         file.lock()?;
         let mut lines = Vec::new();
         let mut prev = match last_line(&mut file)? {

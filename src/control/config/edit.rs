@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{Array, DocumentMut, Item, Value};
 
-use super::{AnySetting, Config, Fault, Faults, Problem, Raw, file};
-use crate::control::atomic_file;
+use super::{AnySetting, Config, Faults, Problem, Raw, SettingFault, file};
+use crate::files::replace;
 
 /// Why a setting was not changed; the file is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -107,8 +107,8 @@ fn change(path: &Path, edit: impl FnOnce(&mut DocumentMut) -> bool) -> Result<bo
         Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
         found => found.map_err(io)?,
     };
-    let lock = atomic_file::sibling(&target, ".", ".lock")
-        .and_then(|lock| atomic_file::open_private(&lock))
+    let lock = replace::sibling(&target, ".", ".lock")
+        .and_then(|lock| replace::open_private(&lock))
         .map_err(io)?;
     lock.lock().map_err(io)?;
 
@@ -124,8 +124,7 @@ fn change(path: &Path, edit: impl FnOnce(&mut DocumentMut) -> bool) -> Result<bo
     let mut raw = Raw::default();
     raw.add_file(path, &changed);
     Config::validate(raw).map_err(EditError::Faults)?;
-    atomic_file::replace_keeping_mode(&target, |out| out.write_all(changed.as_bytes()))
-        .map_err(io)?;
+    replace::replace_keeping_mode(&target, |out| out.write_all(changed.as_bytes())).map_err(io)?;
     Ok(true)
 }
 
@@ -137,7 +136,7 @@ fn faults(path: &Path, text: &str) -> Faults {
 }
 
 fn fault_of(problem: Problem, path: &Path) -> EditError {
-    EditError::Faults(Faults::new(vec![Fault {
+    EditError::Faults(Faults::new(vec![SettingFault {
         place: file::whole(path),
         key: None,
         problem,

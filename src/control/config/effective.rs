@@ -1,8 +1,8 @@
 //! Every setting as it counts, and where it comes from.
 
 use super::settings::{self, in_file};
-use super::{Config, Environment, Faults, Flags, Listen, Place, Raw};
-use crate::journal::Source;
+use super::{Config, Environment, Faults, Flags, Listen, Raw, WrittenAt};
+use crate::origin::Source;
 
 /// One setting as it counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct Effective {
     /// Its value, as a flag would say it.
     pub value: String,
     /// Where that was written.
-    pub place: Place,
+    pub place: WrittenAt,
 }
 
 /// Every setting, in the order of the help, then the listeners of the file.

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 
 use super::text::{nearest, shown};
-use super::{Fault, Place, Problem, Raw, SETTINGS};
+use super::{Problem, Raw, SETTINGS, SettingFault, WrittenAt};
 
 const PREFIX: &[u8] = b"TELL_";
 
@@ -17,11 +17,15 @@ pub(super) fn read(variables: impl IntoIterator<Item = (OsString, OsString)>, ra
             .into_iter()
             .find(|setting| name == setting.variable)
         {
-            raw.add(setting, Place::Variable(setting.variable.to_owned()), value);
+            raw.add(
+                setting,
+                WrittenAt::Variable(setting.variable.to_owned()),
+                value,
+            );
         } else if !is_service_link(&name, &value) {
             let name = name.to_string_lossy();
-            raw.faults.push(Fault {
-                place: Place::Variable(shown(&name)),
+            raw.faults.push(SettingFault {
+                place: WrittenAt::Variable(shown(&name)),
                 key: None,
                 problem: Problem::UnknownVariable {
                     nearest: nearest(&name, SETTINGS.iter().map(|setting| setting.variable)),

@@ -7,11 +7,11 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use super::text::{show_size, shown};
-use super::{Refusal, SETTINGS};
+use super::{SETTINGS, ValueFault};
 
 /// Where a value was written. Ordered as the layers are, highest first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum WrittenAt {
     /// A flag, without its dashes.
     Flag(&'static str),
     /// An environment variable.
@@ -27,7 +27,7 @@ pub enum Place {
     Default,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for WrittenAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(flag) => write!(f, "--{flag}"),
@@ -159,32 +159,32 @@ fn suggestion(nearest: Option<&str>) -> String {
 }
 
 impl Problem {
-    pub(super) fn refused(refusal: Refusal, text: &OsStr, right: String) -> Self {
+    pub(super) fn refused(fault: ValueFault, text: &OsStr, right: String) -> Self {
         let value = shown(&text.to_string_lossy());
-        match refusal {
-            Refusal::NotUtf8 => Self::NotUtf8 { right },
-            Refusal::Unreadable => Self::Unreadable { value, right },
-            Refusal::OutOfRange => Self::OutOfRange { value, right },
+        match fault {
+            ValueFault::NotUtf8 => Self::NotUtf8 { right },
+            ValueFault::Unreadable => Self::Unreadable { value, right },
+            ValueFault::OutOfRange => Self::OutOfRange { value, right },
         }
     }
 }
 
 /// One fault: where, of which setting, and what.
 #[derive(Debug)]
-pub struct Fault {
+pub struct SettingFault {
     /// Where it was written.
-    pub place: Place,
+    pub place: WrittenAt,
     /// The setting, if it is one.
     pub key: Option<&'static str>,
     /// What is wrong and what would be right.
     pub problem: Problem,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for SettingFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.place)?;
         // A flag and a variable name their setting; a line and column do not.
-        if let (Place::File { .. } | Place::Default, Some(key)) = (&self.place, self.key) {
+        if let (WrittenAt::File { .. } | WrittenAt::Default, Some(key)) = (&self.place, self.key) {
             write!(f, "{key}: ")?;
         }
         write!(f, "{}", self.problem)
@@ -194,29 +194,29 @@ impl fmt::Display for Fault {
 /// Every fault of a configuration, a line each: by layer, then as the settings are listed, then by
 /// line. Never empty.
 #[derive(Debug)]
-pub struct Faults(Vec<Fault>);
+pub struct Faults(Vec<SettingFault>);
 
 impl Faults {
-    pub(super) fn new(mut faults: Vec<Fault>) -> Self {
-        let rank = |fault: &Fault| {
+    pub(super) fn new(mut faults: Vec<SettingFault>) -> Self {
+        let rank = |fault: &SettingFault| {
             SETTINGS
                 .iter()
                 .position(|setting| Some(setting.key) == fault.key)
         };
         faults.sort_by_cached_key(|fault| match &fault.place {
-            Place::Flag(_) => (0, rank(fault), None),
-            Place::Variable(name) => (1, rank(fault), Some(Place::Variable(name.clone()))),
-            place @ Place::File { .. } => (2, None, Some(place.clone())),
-            Place::Default => (3, rank(fault), None),
+            WrittenAt::Flag(_) => (0, rank(fault), None),
+            WrittenAt::Variable(name) => (1, rank(fault), Some(WrittenAt::Variable(name.clone()))),
+            place @ WrittenAt::File { .. } => (2, None, Some(place.clone())),
+            WrittenAt::Default => (3, rank(fault), None),
         });
         Self(faults)
     }
 }
 
 impl std::ops::Deref for Faults {
-    type Target = [Fault];
+    type Target = [SettingFault];
 
-    fn deref(&self) -> &[Fault] {
+    fn deref(&self) -> &[SettingFault] {
         &self.0
     }
 }

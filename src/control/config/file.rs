@@ -9,7 +9,7 @@ use toml_edit::{Document, Item, Value};
 
 use super::settings::in_file;
 use super::text::{nearest, shown};
-use super::{Accepts, Fault, Place, Problem, Raw, listeners};
+use super::{Accepts, Problem, Raw, SettingFault, WrittenAt, listeners};
 
 /// The file that is read from the working directory where no other is named.
 pub(super) const DEFAULT_NAME: &str = "tell.toml";
@@ -23,9 +23,9 @@ const FILE_SIZE_MAX: u64 = 1 << 20;
 /// The text of the file that was named, or of the default file where none was. Only the default file
 /// may be absent.
 pub(super) fn read(
-    named: Option<(PathBuf, Place)>,
+    named: Option<(PathBuf, WrittenAt)>,
     default: &Path,
-) -> Result<Option<(PathBuf, String)>, Fault> {
+) -> Result<Option<(PathBuf, String)>, SettingFault> {
     let is_named = named.is_some();
     let (path, named_at) = named.unwrap_or_else(|| (default.to_owned(), whole(default)));
     if path.as_os_str().is_empty() {
@@ -36,7 +36,7 @@ pub(super) fn read(
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound && !is_named => return Ok(None),
         Err(source) => {
-            return Err(Fault {
+            return Err(SettingFault {
                 place: named_at,
                 key: None,
                 problem: Problem::Unopened {
@@ -46,7 +46,7 @@ pub(super) fn read(
             });
         }
     };
-    let fault = |place, problem| Fault {
+    let fault = |place, problem| SettingFault {
         place,
         key: None,
         problem,
@@ -83,7 +83,7 @@ pub(super) struct TomlFile<'a> {
 
 impl TomlFile<'_> {
     /// The place of a byte of the text.
-    pub(super) fn at(&self, offset: usize) -> Place {
+    pub(super) fn at(&self, offset: usize) -> WrittenAt {
         at(self.path, self.text, offset)
     }
 }
@@ -95,7 +95,7 @@ pub(super) fn parse(path: &Path, text: &str, raw: &mut Raw) {
         Ok(document) => document,
         Err(error) => {
             let offset = error.span().map_or(0, |span| span.start);
-            raw.faults.push(Fault {
+            raw.faults.push(SettingFault {
                 place: file.at(offset),
                 key: None,
                 problem: Problem::Syntax(shown(error.message())),
@@ -113,7 +113,7 @@ pub(super) fn parse(path: &Path, text: &str, raw: &mut Raw) {
         }
         let Some(setting) = in_file().find(|setting| setting.key == key) else {
             let known = in_file().map(|setting| setting.key).chain([LISTEN]);
-            raw.faults.push(Fault {
+            raw.faults.push(SettingFault {
                 place: file.at(start(key_span)),
                 key: None,
                 problem: Problem::UnknownKey {
@@ -125,7 +125,7 @@ pub(super) fn parse(path: &Path, text: &str, raw: &mut Raw) {
         };
         match text_of(item, &setting.kind) {
             Some(text) => raw.add(setting, place, text.into()),
-            None => raw.faults.push(Fault {
+            None => raw.faults.push(SettingFault {
                 place,
                 key: Some(setting.key),
                 problem: Problem::WrongType {
@@ -159,18 +159,18 @@ pub(super) fn start(span: Option<Range<usize>>) -> usize {
     span.map_or(0, |span| span.start)
 }
 
-pub(super) fn whole(path: &Path) -> Place {
-    Place::File {
+pub(super) fn whole(path: &Path) -> WrittenAt {
+    WrittenAt::File {
         path: shown(&path.to_string_lossy()),
         position: None,
     }
 }
 
 /// The place of a byte of the text.
-fn at(path: &Path, text: &str, offset: usize) -> Place {
+fn at(path: &Path, text: &str, offset: usize) -> WrittenAt {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.rsplit('\n').next().unwrap_or_default();
-    Place::File {
+    WrittenAt::File {
         path: shown(&path.to_string_lossy()),
         position: Some((before.matches('\n').count() + 1, line.chars().count() + 1)),
     }
@@ -249,14 +249,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("t.toml");
         std::fs::write(&path, b"tcp = \"off\"\n# \xff\n").unwrap();
-        let fault = read(Some((path, Place::Flag("config"))), Path::new("")).unwrap_err();
+        let fault = read(Some((path, WrittenAt::Flag("config"))), Path::new("")).unwrap_err();
         assert!(matches!(fault.problem, Problem::FileNotUtf8));
         assert!(fault.to_string().contains("t.toml:2:3: "), "{fault}");
     }
 
     #[test]
     fn a_file_without_end_is_refused() {
-        let named = Some((PathBuf::from("/dev/zero"), Place::Flag("config")));
+        let named = Some((PathBuf::from("/dev/zero"), WrittenAt::Flag("config")));
         let fault = read(named, Path::new("")).unwrap_err();
         assert!(
             matches!(fault.problem, Problem::FileTooLarge { .. }),

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{Config, JournalLimit, Place, Raw, SETTINGS};
+use super::{Config, Raw, SETTINGS, WrittenAt};
+use crate::journal::JournalLimit;
 
 /// Text that sets a file, variables and flags at will: parts divided by NUL; the first is the file,
 /// the others are `NAME=VALUE`, a flag where NAME is a setting's flag and otherwise the end of a
@@ -41,7 +42,7 @@ pub fn fuzz_config(data: &[u8]) {
                     .map(str::len)
                     .max();
                 assert!(longest < Some(32), "may be a key: {shown}");
-                if let Place::File {
+                if let WrittenAt::File {
                     position: Some((line, column)),
                     ..
                 } = &fault.place

@@ -4,10 +4,11 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::Listen;
 use super::text::{parse_duration, parse_listen, parse_size, show_duration, show_size};
-use super::{CorsOrigins, JournalLimit, Listen};
-use crate::auth::Workspace;
-use crate::network::Networks;
+use crate::journal::JournalLimit;
+use crate::network::{CorsOrigins, Networks};
+use crate::origin::Workspace;
 
 /// What a setting accepts, for people.
 pub trait Accepts: Sync {
@@ -40,12 +41,12 @@ pub trait Reads: Accepts {
     /// # Errors
     ///
     /// Says why the text is no such value.
-    fn read(&self, text: &OsStr) -> Result<Self::Value, Refusal>;
+    fn read(&self, text: &OsStr) -> Result<Self::Value, ValueFault>;
 }
 
 /// Why a text is not a value of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum ValueFault {
     /// It is not UTF-8.
     NotUtf8,
     /// It cannot be read as the kind.
@@ -54,13 +55,13 @@ pub enum Refusal {
     OutOfRange,
 }
 
-fn utf8(text: &OsStr) -> Result<&str, Refusal> {
-    text.to_str().ok_or(Refusal::NotUtf8)
+fn utf8(text: &OsStr) -> Result<&str, ValueFault> {
+    text.to_str().ok_or(ValueFault::NotUtf8)
 }
 
-fn within<T: PartialOrd>(value: T, min: &T, max: &T) -> Result<T, Refusal> {
+fn within<T: PartialOrd>(value: T, min: &T, max: &T) -> Result<T, ValueFault> {
     if value < *min || value > *max {
-        return Err(Refusal::OutOfRange);
+        return Err(ValueFault::OutOfRange);
     }
     Ok(value)
 }
@@ -78,10 +79,10 @@ impl Accepts for FilePath {
 impl Reads for FilePath {
     type Value = PathBuf;
 
-    fn read(&self, text: &OsStr) -> Result<PathBuf, Refusal> {
+    fn read(&self, text: &OsStr) -> Result<PathBuf, ValueFault> {
         // No path holds a NUL, and TOML can write one.
         if text.is_empty() || text.as_encoded_bytes().contains(&0) {
-            return Err(Refusal::Unreadable);
+            return Err(ValueFault::Unreadable);
         }
         Ok(PathBuf::from(text))
     }
@@ -101,8 +102,8 @@ impl Accepts for Address {
 impl Reads for Address {
     type Value = Listen;
 
-    fn read(&self, text: &OsStr) -> Result<Listen, Refusal> {
-        parse_listen(utf8(text)?).ok_or(Refusal::Unreadable)
+    fn read(&self, text: &OsStr) -> Result<Listen, ValueFault> {
+        parse_listen(utf8(text)?).ok_or(ValueFault::Unreadable)
     }
 }
 
@@ -120,7 +121,7 @@ impl Accepts for Origins {
 impl Reads for Origins {
     type Value = CorsOrigins;
 
-    fn read(&self, text: &OsStr) -> Result<CorsOrigins, Refusal> {
+    fn read(&self, text: &OsStr) -> Result<CorsOrigins, ValueFault> {
         match utf8(text)? {
             "*" => Ok(CorsOrigins::Any),
             "off" => Ok(CorsOrigins::Off),
@@ -133,7 +134,7 @@ impl Reads for Origins {
                 })
                 .collect::<Option<_>>()
                 .map(CorsOrigins::These)
-                .ok_or(Refusal::Unreadable),
+                .ok_or(ValueFault::Unreadable),
         }
     }
 }
@@ -172,10 +173,10 @@ impl<T: Sync> Accepts for OneOf<T> {
 impl<T: Sync + Copy> Reads for OneOf<T> {
     type Value = T;
 
-    fn read(&self, text: &OsStr) -> Result<T, Refusal> {
+    fn read(&self, text: &OsStr) -> Result<T, ValueFault> {
         let text = utf8(text)?;
         let found = self.0.iter().find(|(word, _)| *word == text);
-        found.map(|(_, value)| *value).ok_or(Refusal::Unreadable)
+        found.map(|(_, value)| *value).ok_or(ValueFault::Unreadable)
     }
 }
 
@@ -196,8 +197,8 @@ impl Accepts for Switch {
 impl Reads for Switch {
     type Value = bool;
 
-    fn read(&self, text: &OsStr) -> Result<bool, Refusal> {
-        utf8(text)?.parse().map_err(|_| Refusal::Unreadable)
+    fn read(&self, text: &OsStr) -> Result<bool, ValueFault> {
+        utf8(text)?.parse().map_err(|_| ValueFault::Unreadable)
     }
 }
 
@@ -227,8 +228,8 @@ impl Accepts for Size {
 impl Reads for Size {
     type Value = u64;
 
-    fn read(&self, text: &OsStr) -> Result<u64, Refusal> {
-        let bytes = parse_size(utf8(text)?).ok_or(Refusal::Unreadable)?;
+    fn read(&self, text: &OsStr) -> Result<u64, ValueFault> {
+        let bytes = parse_size(utf8(text)?).ok_or(ValueFault::Unreadable)?;
         within(bytes, &self.min, &self.max)
     }
 }
@@ -250,8 +251,8 @@ impl Accepts for Memory {
 impl Reads for Memory {
     type Value = usize;
 
-    fn read(&self, text: &OsStr) -> Result<usize, Refusal> {
-        usize::try_from(self.0.read(text)?).map_err(|_| Refusal::OutOfRange)
+    fn read(&self, text: &OsStr) -> Result<usize, ValueFault> {
+        usize::try_from(self.0.read(text)?).map_err(|_| ValueFault::OutOfRange)
     }
 }
 
@@ -278,11 +279,11 @@ impl Accepts for DiskLimit {
 impl Reads for DiskLimit {
     type Value = JournalLimit;
 
-    fn read(&self, text: &OsStr) -> Result<JournalLimit, Refusal> {
+    fn read(&self, text: &OsStr) -> Result<JournalLimit, ValueFault> {
         if text == "auto" {
-            return Ok(JournalLimit::Auto);
+            return Ok(JournalLimit::TenthFree);
         }
-        let bytes = parse_size(utf8(text)?).ok_or(Refusal::Unreadable)?;
+        let bytes = parse_size(utf8(text)?).ok_or(ValueFault::Unreadable)?;
         within(bytes, &self.min, &u64::MAX).map(JournalLimit::Bytes)
     }
 }
@@ -309,8 +310,8 @@ impl Accepts for Period {
 impl Reads for Period {
     type Value = Duration;
 
-    fn read(&self, text: &OsStr) -> Result<Duration, Refusal> {
-        let duration = parse_duration(utf8(text)?).ok_or(Refusal::Unreadable)?;
+    fn read(&self, text: &OsStr) -> Result<Duration, ValueFault> {
+        let duration = parse_duration(utf8(text)?).ok_or(ValueFault::Unreadable)?;
         within(duration, &self.min, &self.max)
     }
 }
@@ -337,13 +338,13 @@ impl Accepts for Count {
 impl Reads for Count {
     type Value = usize;
 
-    fn read(&self, text: &OsStr) -> Result<usize, Refusal> {
+    fn read(&self, text: &OsStr) -> Result<usize, ValueFault> {
         let text = utf8(text)?;
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(Refusal::Unreadable);
+            return Err(ValueFault::Unreadable);
         }
         // Only digits: what fails now is too large for the type.
-        let number = text.parse().map_err(|_| Refusal::OutOfRange)?;
+        let number = text.parse().map_err(|_| ValueFault::OutOfRange)?;
         within(number, &self.min, &self.max)
     }
 }
@@ -367,8 +368,8 @@ impl Accepts for NetworkList {
 impl Reads for NetworkList {
     type Value = Networks;
 
-    fn read(&self, text: &OsStr) -> Result<Networks, Refusal> {
-        utf8(text)?.parse().map_err(|_| Refusal::Unreadable)
+    fn read(&self, text: &OsStr) -> Result<Networks, ValueFault> {
+        utf8(text)?.parse().map_err(|_| ValueFault::Unreadable)
     }
 }
 
@@ -389,7 +390,7 @@ impl Accepts for WorkspaceId {
 impl Reads for WorkspaceId {
     type Value = Workspace;
 
-    fn read(&self, text: &OsStr) -> Result<Workspace, Refusal> {
-        Workspace::parse(utf8(text)?).ok_or(Refusal::Unreadable)
+    fn read(&self, text: &OsStr) -> Result<Workspace, ValueFault> {
+        Workspace::parse(utf8(text)?).ok_or(ValueFault::Unreadable)
     }
 }

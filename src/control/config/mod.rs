@@ -26,8 +26,8 @@ pub mod settings;
 mod text;
 
 pub use effective::{Effective, effective};
-pub use fault::{Fault, Faults, Place, Problem};
-pub use kind::{Accepts, Reads, Refusal};
+pub use fault::{Faults, Problem, SettingFault, WrittenAt};
+pub use kind::{Accepts, Reads, ValueFault};
 pub use listeners::{BoundWorkspace, Listener};
 pub use reference::reference;
 pub use settings::{AnySetting, SETTINGS, Section, Setting};
@@ -37,9 +37,9 @@ use kind::Address;
 use listeners::RawListener;
 
 use crate::control::Files;
-use crate::journal::Source;
-use crate::limits;
-use crate::network::Networks;
+use crate::journal::{self, JournalLimit};
+use crate::network::{CorsOrigins, Networks};
+use crate::origin::Source;
 
 /// Where a listener binds, or `None` where it is off.
 pub type Listen = Option<SocketAddr>;
@@ -51,26 +51,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-/// The pages that browsers let send over HTTP.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CorsOrigins {
-    /// All.
-    Any,
-    /// None.
-    Off,
-    /// Those of these origins, each as browsers write it: `https://shop.example`, `http://localhost:3000`.
-    These(Vec<String>),
-}
-
-/// How large the journal may grow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JournalLimit {
-    /// As large as leaves 10% of the file system free.
-    Auto,
-    /// At most so many bytes.
-    Bytes(u64),
 }
 
 /// What the process was told to do: every value checked, every default filled in.
@@ -175,7 +155,7 @@ impl Config {
             (Source::SyslogUdp, self.syslog_udp),
         ];
         flat.into_iter()
-            .filter_map(|(door, address)| Some(Listener::flat(door, address?)))
+            .filter_map(|(source, address)| Some(Listener::flat(source, address?)))
             .chain(self.listen.iter().cloned())
     }
 
@@ -218,7 +198,7 @@ pub type Flags = Vec<(&'static AnySetting, OsString)>;
 #[derive(Debug)]
 struct RawValue {
     key: &'static str,
-    place: Place,
+    place: WrittenAt,
     text: OsString,
 }
 
@@ -227,7 +207,7 @@ struct RawValue {
 pub struct Raw {
     values: Vec<RawValue>,
     listeners: Vec<RawListener>,
-    faults: Vec<Fault>,
+    faults: Vec<SettingFault>,
 }
 
 impl Raw {
@@ -258,7 +238,7 @@ impl Raw {
     /// Adds the command line.
     pub fn add_flags(&mut self, flags: Flags) {
         for (setting, text) in flags {
-            self.add(setting, Place::Flag(setting.flag), text);
+            self.add(setting, WrittenAt::Flag(setting.flag), text);
         }
     }
 
@@ -272,7 +252,7 @@ impl Raw {
         file::parse(path, text, self);
     }
 
-    fn add(&mut self, setting: &'static AnySetting, place: Place, text: OsString) {
+    fn add(&mut self, setting: &'static AnySetting, place: WrittenAt, text: OsString) {
         self.values.push(RawValue {
             key: setting.key,
             place,
@@ -285,9 +265,9 @@ impl Raw {
     }
 
     /// Where the value that counts was written.
-    fn place_of<K: ?Sized>(&self, setting: &Setting<K>) -> Place {
+    fn place_of<K: ?Sized>(&self, setting: &Setting<K>) -> WrittenAt {
         self.first(setting)
-            .map_or(Place::Default, |value| value.place.clone())
+            .map_or(WrittenAt::Default, |value| value.place.clone())
     }
 
     /// The value that counts, or `default()` where no layer has one; `None` after a fault.
@@ -308,7 +288,7 @@ impl Raw {
     /// The value that counts, or the default as the table of settings has it; `None` after a fault.
     fn take<K: Reads>(&mut self, setting: &Setting<K>) -> Option<K::Value> {
         self.take_or_else(setting, |raw| {
-            read_value(setting, &Place::Default, OsStr::new(setting.default))
+            read_value(setting, &WrittenAt::Default, OsStr::new(setting.default))
                 .map_err(|fault| raw.faults.push(fault))
                 .ok()
         })
@@ -357,7 +337,7 @@ impl Raw {
         ]);
         if trusted_proxies.as_ref().is_some_and(Networks::is_empty) {
             let places = self.listeners.iter().filter_map(|l| l.proxy_place.clone());
-            self.faults.extend(places.map(|place| Fault {
+            self.faults.extend(places.map(|place| SettingFault {
                 place,
                 key: Some("proxy_protocol"),
                 problem: Problem::NoTrustedProxies,
@@ -370,7 +350,7 @@ impl Raw {
             (&settings::MAX_BODY_SIZE, widen(max_body_size)),
         ] {
             // A record never crosses a segment.
-            let record = payload.map(|bytes| bytes + limits::SEGMENT_OVERHEAD_BYTES as u64);
+            let record = payload.map(|bytes| bytes + journal::SEGMENT_OVERHEAD_BYTES as u64);
             self.check_holds(&settings::MAX_QUEUED_BYTES, queued, setting, payload);
             self.check_holds(&settings::MAX_IN_FLIGHT_BYTES, in_flight, setting, payload);
             self.check_holds(&settings::SEGMENT_SIZE, segment_size, setting, record);
@@ -417,11 +397,13 @@ impl Raw {
     /// An address of the flat settings. Its default gives way to listeners of the file.
     fn take_flat(
         &mut self,
-        door: Source,
+        source: Source,
         setting: &Setting<Address>,
         open: bool,
     ) -> Option<Listen> {
-        if self.first(setting).is_none() && self.listeners.iter().any(|l| l.listener.door == door) {
+        if self.first(setting).is_none()
+            && self.listeners.iter().any(|l| l.listener.source == source)
+        {
             return Some(None);
         }
         let is_default = self.first(setting).is_none();
@@ -449,7 +431,7 @@ impl Raw {
         if whole_bytes < part_bytes {
             let (place, key) =
                 (self.place_of(whole), whole.key).min((self.place_of(part), part.key));
-            self.faults.push(Fault {
+            self.faults.push(SettingFault {
                 place,
                 key: Some(key),
                 problem: Problem::TooSmall {
@@ -465,10 +447,10 @@ impl Raw {
 
 fn read_value<K: Reads>(
     setting: &Setting<K>,
-    place: &Place,
+    place: &WrittenAt,
     text: &OsStr,
-) -> Result<K::Value, Fault> {
-    setting.kind.read(text).map_err(|refusal| Fault {
+) -> Result<K::Value, SettingFault> {
+    setting.kind.read(text).map_err(|refusal| SettingFault {
         place: place.clone(),
         key: Some(setting.key),
         problem: Problem::refused(refusal, text, setting.kind.right()),

@@ -57,7 +57,7 @@ fn nothing_set_gives_the_defaults() {
         strict_permissions: false,
         log_format: LogFormat::Text,
         log_level: tracing::Level::INFO,
-        journal_limit: JournalLimit::Auto,
+        journal_limit: JournalLimit::TenthFree,
         segment_size: 64 << 20,
         max_connections: 16384,
         max_connections_per_source: 1024,
@@ -356,7 +356,7 @@ proptest! {
         let found = match config(&[], &[], &text) {
             Ok(_) => Vec::new(),
             Err(faults) => faults.iter().map(|fault| match fault.place {
-                Place::File { position: Some((line, _)), .. } => line,
+                WrittenAt::File { position: Some((line, _)), .. } => line,
                 _ => 0,
             }).collect(),
         };

@@ -12,11 +12,12 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::{TlsFault, TlsFiles};
-use crate::control::fingerprint::Fingerprint;
-use crate::health::FileHealth;
-use crate::limits;
-use crate::listen::tls::Tls;
-use crate::meters;
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+
+use crate::files::Fingerprint;
+use crate::files::health::FileHealth;
+use crate::{limits, meters};
 
 /// The files of all TLS listeners, and, once [`watch`](TlsReload::watch) was called, the thread that
 /// follows them.
@@ -40,7 +41,7 @@ enum Signal {
 struct Followed {
     files: TlsFiles,
     alpn: &'static [&'static [u8]],
-    tls: Arc<Tls>,
+    tls: Arc<ArcSwap<ServerConfig>>,
     /// The state that was last read, good or bad.
     read: Vec<Option<Fingerprint>>,
     /// A newer state, and since when it is the same.
@@ -58,10 +59,10 @@ impl TlsReload {
         &mut self,
         files: &TlsFiles,
         alpn: &'static [&'static [u8]],
-    ) -> Result<Arc<Tls>, TlsFault> {
+    ) -> Result<Arc<ArcSwap<ServerConfig>>, TlsFault> {
         // The state of before: a change while the files are read is found by the next look.
         let read = state(files);
-        let tls = Arc::new(Tls::new(files.read(alpn)?));
+        let tls = Arc::new(ArcSwap::from_pointee(files.read(alpn)?));
         self.followed.push(Followed {
             files: files.clone(),
             alpn,
@@ -177,7 +178,7 @@ impl Followed {
         self.seen = None;
         match self.files.read(self.alpn) {
             Ok(config) => {
-                self.tls.replace(config);
+                self.tls.store(Arc::new(config));
                 self.fault = None;
                 meters::tls_reloaded("loaded");
                 tracing::info!(tls_cert = %self.files.cert.display(), "TLS certificate reloaded");

@@ -13,12 +13,13 @@ use super::read::{self, Found};
 use super::simulated::SimulatedDisk;
 use super::storage::Disk;
 use super::*;
-use crate::auth::{KeyId, Workspace};
+use crate::origin::{KeyId, Source, Workspace};
 
 const OPTIONS: Options = Options {
     segment_bytes: 64 << 10,
-    limit: Limit::TenthFree,
+    limit: JournalLimit::TenthFree,
     max_queued_bytes: 1 << 20,
+    headroom_bytes: 512 << 10,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -307,7 +308,7 @@ fn the_journal_stays_below_its_limit() {
     let disk = SimulatedDisk::default();
     let limit = 3 * OPTIONS.segment_bytes + 5000;
     let options = Options {
-        limit: Limit::Bytes(limit),
+        limit: JournalLimit::Bytes(limit),
         ..OPTIONS
     };
     let (journal, _) = open(&disk, options);

@@ -8,8 +8,8 @@ use hyper::body::{Body, Incoming};
 
 use super::coding::Coding;
 
-use crate::fault::Fault;
-use crate::in_flight::Held;
+use crate::fault::Refusal;
+use crate::ingest::admit::Held;
 use crate::limits;
 
 /// Reads a body of at most `max_bytes`, which may pause so long, and accounts for it in `held`. A body that came
@@ -19,8 +19,8 @@ pub(super) async fn read(
     max_bytes: usize,
     pause: Duration,
     held: &mut Held,
-) -> Result<Bytes, Fault> {
-    let too_large = || Fault::BodyTooLarge(max_bytes);
+) -> Result<Bytes, Refusal> {
+    let too_large = || Refusal::BodyTooLarge(max_bytes);
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > max_bytes {
         return Err(too_large());
@@ -32,7 +32,7 @@ pub(super) async fn read(
         return Err(too_large());
     }
     if !held.hold(first.len()) {
-        return Err(Fault::Busy);
+        return Err(Refusal::Busy);
     }
     if body.is_end_stream() {
         return Ok(first);
@@ -45,21 +45,21 @@ pub(super) async fn read(
             return Err(too_large());
         }
         if !held.hold(whole.len() + piece.len()) {
-            return Err(Fault::Busy);
+            return Err(Refusal::Busy);
         }
         whole.extend_from_slice(&piece);
     }
     Ok(whole.freeze())
 }
 
-async fn piece(body: &mut Incoming, pause: Duration) -> Result<Option<Bytes>, Fault> {
+async fn piece(body: &mut Incoming, pause: Duration) -> Result<Option<Bytes>, Refusal> {
     loop {
         let frame = tokio::time::timeout(pause, body.frame())
             .await
-            .map_err(|_| Fault::TimedOut(pause.as_secs()))?;
+            .map_err(|_| Refusal::TimedOut(pause.as_secs()))?;
         match frame {
             None => return Ok(None),
-            Some(Err(_)) => return Err(Fault::BodyCut),
+            Some(Err(_)) => return Err(Refusal::BodyCut),
             // Trailers say nothing here.
             Some(Ok(frame)) => {
                 if let Ok(data) = frame.into_data() {

@@ -11,7 +11,7 @@ use flate2::bufread::MultiGzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
 use hyper::header::{CONTENT_ENCODING, HeaderMap};
 
-use crate::fault::Fault;
+use crate::fault::Refusal;
 use crate::limits;
 
 /// What stands in `Accept-Encoding` of an answer to another coding (RFC 7694).
@@ -30,7 +30,7 @@ pub(super) enum Coding {
 impl Coding {
     /// Reads the headers. Several codings, one over the other, are refused: no client needs them, and each
     /// layer multiplies what a small body can grow to.
-    pub fn of(request: &HeaderMap) -> Result<Self, Fault> {
+    pub fn of(request: &HeaderMap) -> Result<Self, Refusal> {
         let mut found = Self::Identity;
         for value in request.get_all(CONTENT_ENCODING) {
             let coding = match value
@@ -44,10 +44,10 @@ impl Coding {
                 b"deflate" => Self::Deflate,
                 b"br" => Self::Brotli,
                 b"zstd" => Self::Zstd,
-                _ => return Err(Fault::ContentEncoding),
+                _ => return Err(Refusal::ContentEncoding),
             };
             if found != Self::Identity {
-                return Err(Fault::ContentEncoding);
+                return Err(Refusal::ContentEncoding);
             }
             found = coding;
         }
@@ -65,7 +65,7 @@ impl Coding {
     }
 
     /// Decompresses a body to at most `max_bytes`. What is cut, or has more behind its end, is refused.
-    pub fn decode(self, body: Bytes, max_bytes: usize) -> Result<Bytes, Fault> {
+    pub fn decode(self, body: Bytes, max_bytes: usize) -> Result<Bytes, Refusal> {
         let inflated = match self {
             Self::Identity => return Ok(body),
             Self::Gzip => read(MultiGzDecoder::new(&body[..]), max_bytes),
@@ -73,9 +73,9 @@ impl Coding {
             Self::Brotli => brotli(&body, max_bytes),
             Self::Zstd => zstd(&body, max_bytes),
         };
-        let inflated = inflated.ok_or(Fault::Compression(self.name()))?;
+        let inflated = inflated.ok_or(Refusal::Compression(self.name()))?;
         if inflated.len() > max_bytes {
-            return Err(Fault::BodyTooLarge(max_bytes));
+            return Err(Refusal::BodyTooLarge(max_bytes));
         }
         Ok(inflated.into())
     }
@@ -214,7 +214,7 @@ mod tests {
         Coding::of(&headers).ok()
     }
 
-    fn inflate(coding: Coding, body: &[u8], max_bytes: usize) -> Result<Bytes, Fault> {
+    fn inflate(coding: Coding, body: &[u8], max_bytes: usize) -> Result<Bytes, Refusal> {
         coding.decode(Bytes::copy_from_slice(body), max_bytes)
     }
 
@@ -246,7 +246,7 @@ mod tests {
             );
             assert!(matches!(
                 inflate(coding, &body, text.len() - 1),
-                Err(Fault::BodyTooLarge(_))
+                Err(Refusal::BodyTooLarge(_))
             ));
         }
         let body = base64(BR_BLANKS);
@@ -254,7 +254,7 @@ mod tests {
         assert!(blanks.len() == 64 << 20 && blanks.iter().all(|&b| b == b' '));
         assert!(matches!(
             inflate(Coding::Brotli, &body, LIMIT),
-            Err(Fault::BodyTooLarge(LIMIT))
+            Err(Refusal::BodyTooLarge(LIMIT))
         ));
     }
 
@@ -266,7 +266,7 @@ mod tests {
             let refused = |body: &[u8]| {
                 let result = inflate(coding, body, 64 << 20);
                 assert!(
-                    matches!(result, Err(Fault::Compression(_))),
+                    matches!(result, Err(Refusal::Compression(_))),
                     "{coding:?} {} of {}",
                     body.len(),
                     result.unwrap().len(),
@@ -299,7 +299,7 @@ mod tests {
         let body = encoder.finish().unwrap();
         assert!(matches!(
             inflate(Coding::Zstd, &body, LIMIT),
-            Err(Fault::Compression(_))
+            Err(Refusal::Compression(_))
         ));
         assert!(inflate(Coding::Brotli, &base64(BR_LARGE_WINDOW), LIMIT).is_err());
     }

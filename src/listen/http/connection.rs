@@ -16,10 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 
 use super::answer;
-use super::linger::{Lent, linger};
-use crate::auth::StreamingKey;
+use super::linger::{Reclaimable, linger};
 use crate::limits;
-use crate::listen::{Door, Slot, Stream};
+use crate::listen::{ListenerContext, Slot, Stream};
+use crate::wire::key::StreamingKey;
 
 /// The versions that TLS may agree on (ALPN), the better first. What comes is told by its first bytes all the
 /// same.
@@ -28,7 +28,7 @@ pub const ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
 /// What the requests of a connection share.
 #[derive(Debug)]
 pub(super) struct Visit {
-    pub door: Door,
+    pub context: ListenerContext,
     pub peer: SocketAddr,
     /// The key of the last request, for closing the connection when it is revoked.
     last_key: Mutex<Option<StreamingKey>>,
@@ -53,7 +53,7 @@ impl Visit {
 
     fn is_revoked(&self) -> bool {
         let key = *self.last_key.lock().unwrap_or_else(PoisonError::into_inner);
-        key.is_some_and(|key| !self.door.ingest.knows(&key))
+        key.is_some_and(|key| !self.context.ingest.knows(&key))
     }
 
     fn begin(self: &Arc<Self>, request: &Request<Incoming>) -> Open {
@@ -81,18 +81,18 @@ impl Drop for Open {
 }
 
 /// Serves one connection.
-pub async fn serve(stream: Stream, peer: SocketAddr, _slot: Slot, door: Door) {
+pub async fn serve(stream: Stream, peer: SocketAddr, _slot: Slot, context: ListenerContext) {
     // Answers are small and awaited: they must not wait for company.
     stream.set_nodelay();
     let visit = Arc::new(Visit {
-        door,
+        context,
         peer,
         last_key: Mutex::default(),
         begun: AtomicU64::new(0),
         ended: AtomicU64::new(0),
         unread: AtomicBool::new(false),
     });
-    let (stream, back) = Lent::new(stream);
+    let (stream, back) = Reclaimable::new(stream);
     drive(stream, &visit).await;
     if visit.unread.load(Ordering::Relaxed)
         && let Some(stream) = back.take()
@@ -113,11 +113,11 @@ where
             Ok::<_, Infallible>(answer(request, &visit).await)
         }
     });
-    let builder = builder(visit.door.stall_timeout);
+    let builder = builder(visit.context.stall_timeout);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let mut replacements = visit.door.ingest.keys().replacements();
+    let mut replacements = visit.context.ingest.keys().replacements();
     let mut may_close = pin!(may_close(visit));
-    let mut look = pin!(sleep(visit.door.stall_timeout));
+    let mut look = pin!(sleep(visit.context.stall_timeout));
     let mut requests_before = 0;
     let mut draining = false;
     loop {
@@ -144,7 +144,7 @@ where
                 }
                 requests_before = requests;
                 if draining || !idle {
-                    let next = if draining { limits::DRAIN_READ } else { visit.door.stall_timeout };
+                    let next = if draining { limits::DRAIN_READ } else { visit.context.stall_timeout };
                     look.as_mut().reset(Instant::now() + next);
                     continue;
                 }
@@ -161,7 +161,7 @@ where
 /// Resolves when the server drains; on a connection without a request so far only after a moment, since one
 /// may be on its way.
 async fn may_close(visit: &Visit) {
-    visit.door.drain.cancelled().await;
+    visit.context.drain.cancelled().await;
     if visit.requests().0 == 0 {
         sleep(limits::DRAIN_READ).await;
     }

@@ -9,8 +9,8 @@ use hyper::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderMap, HeaderValue, ORIGIN, VARY,
 };
 
-use crate::control::config::CorsOrigins;
 use crate::limits;
+use crate::network::CorsOrigins;
 
 /// The headers of requests that a page may set.
 const ALLOWED_HEADERS: &str =
@@ -21,14 +21,14 @@ const EXPOSED_HEADERS: &str = "idempotent-replayed, retry-after, x-request-id";
 
 /// What the page that sent a request may know of its answer.
 #[derive(Debug)]
-pub(super) struct Grant {
+pub(super) struct CorsHeaders {
     /// The value of `Access-Control-Allow-Origin`.
     origin: Option<HeaderValue>,
     /// Whether the answer would be another for another origin, which caches have to know.
     varies: bool,
 }
 
-impl Grant {
+impl CorsHeaders {
     /// Decides by the `Origin` of a request.
     pub fn of(origins: &CorsOrigins, request: &HeaderMap) -> Self {
         let sent = request.get(ORIGIN);

@@ -10,16 +10,18 @@ use hyper::http::request::Parts;
 use super::coding::Coding;
 use super::connection::Visit;
 use super::{body, key};
-use crate::auth::StreamingKey;
-use crate::fault::Fault;
-use crate::idempotency::{Begin, IdempotencyKey};
+use crate::fault::Refusal;
+use crate::ingest::idempotency::{Begin, IdempotencyKey};
 use crate::ingest::{Submission, now_ns};
-use crate::journal::{Encoding, Mark, Source};
-use crate::listen::{Door, Sender};
+use crate::journal::{Encoding, Mark};
+use crate::listen::ListenerContext;
+use crate::listen::context::Sender;
 use crate::meters;
+use crate::origin::Source;
 use crate::wire::batch::Batch;
 use crate::wire::entries;
 use crate::wire::json_lines::{self, LineKind};
+use crate::wire::key::StreamingKey;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -37,7 +39,7 @@ pub(super) enum Endpoint {
 
 /// What was accepted of a request, durably, and what was not.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub(super) struct Outcome {
     pub accepted: u64,
     pub rejected: u64,
     /// Whether this request came before, and nothing was stored now.
@@ -51,11 +53,11 @@ pub(super) async fn take(
     body: &mut Incoming,
     peer: SocketAddr,
     visit: &Visit,
-) -> Result<Taken, Fault> {
-    let door = &visit.door;
-    let key = key::of(request).ok_or(Fault::Unauthorized)?;
-    if !door.ingest.knows(&key) {
-        return Err(Fault::Unauthorized);
+) -> Result<Outcome, Refusal> {
+    let context = &visit.context;
+    let key = key::of(request).ok_or(Refusal::Unauthorized)?;
+    if !context.ingest.knows(&key) {
+        return Err(Refusal::Unauthorized);
     }
     visit.authenticated(key);
     check_media_type(
@@ -65,67 +67,80 @@ pub(super) async fn take(
     let idempotency_key = idempotency_key(&request.headers)?;
     let coding = Coding::of(&request.headers)?;
     // What is held is given back when the request is answered.
-    let mut held = door.in_flight.account();
-    let raw = body::read(body, door.max_body_bytes, door.stall_timeout, &mut held).await?;
+    let mut held = context.in_flight.account();
+    let raw = body::read(
+        body,
+        context.max_body_bytes,
+        context.stall_timeout,
+        &mut held,
+    )
+    .await?;
     visit.body_read();
-    let mut judge = |raw: Bytes| {
-        let body = coding.decode(raw, door.max_body_bytes)?;
+    let mut check = |raw: Bytes| {
+        let body = coding.decode(raw, context.max_body_bytes)?;
         if !held.hold(body.len()) {
-            return Err(Fault::Busy);
+            return Err(Refusal::Busy);
         }
         let mark = idempotency_key.map(|name| name.mark(key.id(), request.uri.path(), &body));
-        Ok::<_, Fault>((judge(endpoint, body, &key)?, mark))
+        Ok::<_, Refusal>((check_body(endpoint, body, &key)?, mark))
     };
-    let (judged, mark) = if body::is_heavy(coding, raw.len()) {
+    let (checked, mark) = if body::is_heavy(coding, raw.len()) {
         // Unlike on a thread of the blocking pool, the work is not waited for by a task that could be
         // dropped meanwhile, and the runtime's other tasks go on elsewhere.
-        tokio::task::block_in_place(|| judge(raw))
+        tokio::task::block_in_place(|| check(raw))
     } else {
-        judge(raw)
+        check(raw)
     }?;
     let submission = Submission {
         credential: key.into(),
-        encoding: judged.encoding,
-        payload: &judged.payload,
-        events: judged.taken.accepted,
-        peer: Sender::new(peer, door).origin(judged.source_ip),
+        encoding: checked.encoding,
+        payload: &checked.payload,
+        events: checked.taken.accepted,
+        peer: Sender::new(peer, context).origin(checked.source_ip),
     };
     let replayed = match mark {
-        Some(mark) => submit_once(door, submission, mark).await?,
+        Some(mark) => submit_once(context, submission, mark).await?,
         None => {
-            door.ingest.submit_durably(Source::Http, submission).await?;
+            context
+                .ingest
+                .submit_durably(Source::Http, submission)
+                .await?;
             false
         }
     };
-    Ok(Taken {
+    Ok(Outcome {
         replayed,
-        ..judged.taken
+        ..checked.taken
     })
 }
 
 /// Takes a request that may come again, and returns whether it came before.
-async fn submit_once(door: &Door, submission: Submission<'_>, mark: Mark) -> Result<bool, Fault> {
+async fn submit_once(
+    context: &ListenerContext,
+    submission: Submission<'_>,
+    mark: Mark,
+) -> Result<bool, Refusal> {
     let claim = loop {
-        match door.idempotency.begin(mark, now_ns()) {
+        match context.idempotency.begin(mark, now_ns()) {
             Begin::First(claim) => break claim,
             Begin::Repeated => {
                 meters::replayed();
                 return Ok(true);
             }
-            Begin::Other => return Err(Fault::IdempotencyMismatch),
+            Begin::Other => return Err(Refusal::IdempotencyMismatch),
             // Nothing is sent on it: it closes when the first request is done with, well or not.
             Begin::Running(mut first) => {
                 let _ = first.changed().await;
             }
         }
     };
-    let submitted = door
+    let submitted = context
         .ingest
         .submit_acked(Source::Http, submission, Some(mark));
     let ticket = submitted.await?;
     // What was appended will be there, also if the client does not wait for it and this task is dropped. So
     // the commit is waited for in a task of its own, without a gap before it.
-    let committing = door.tasks.spawn(async move {
+    let committing = context.tasks.spawn(async move {
         let committed = ticket.await;
         if committed.is_ok() {
             claim.taken(now_ns());
@@ -134,31 +149,31 @@ async fn submit_once(door: &Door, submission: Submission<'_>, mark: Mark) -> Res
     });
     match committing.await {
         Ok(Ok(())) => Ok(false),
-        Ok(Err(_)) | Err(_) => Err(Fault::CommitFailed),
+        Ok(Err(_)) | Err(_) => Err(Refusal::CommitFailed),
     }
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey<'_>>, Fault> {
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey<'_>>, Refusal> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
     match (IdempotencyKey::parse(value.as_bytes()), values.next()) {
         (Some(key), None) => Ok(Some(key)),
-        _ => Err(Fault::IdempotencyKey),
+        _ => Err(Refusal::IdempotencyKey),
     }
 }
 
 /// What a body is worth: what is to be kept of it, and the answer once it is.
-struct Judged {
+struct CheckedBody {
     encoding: Encoding,
     payload: Bytes,
     /// Where the Batch says it came from.
     source_ip: Option<IpAddr>,
-    taken: Taken,
+    taken: Outcome,
 }
 
-fn judge(endpoint: Endpoint, body: Bytes, key: &StreamingKey) -> Result<Judged, Fault> {
+fn check_body(endpoint: Endpoint, body: Bytes, key: &StreamingKey) -> Result<CheckedBody, Refusal> {
     match endpoint {
         Endpoint::Events => judge_lines(LineKind::Event, Encoding::JsonEvents, &body),
         Endpoint::Logs => judge_lines(LineKind::Log, Encoding::JsonLogs, &body),
@@ -166,23 +181,23 @@ fn judge(endpoint: Endpoint, body: Bytes, key: &StreamingKey) -> Result<Judged, 
     }
 }
 
-fn judge_lines(kind: LineKind, encoding: Encoding, body: &Bytes) -> Result<Judged, Fault> {
+fn judge_lines(kind: LineKind, encoding: Encoding, body: &Bytes) -> Result<CheckedBody, Refusal> {
     let checked = json_lines::check(kind, body);
     if checked.accepted == 0 {
         return Err(match checked.errors.into_iter().next() {
-            Some(first) => Fault::AllLinesRejected {
+            Some(first) => Refusal::AllLinesRejected {
                 lines: checked.rejected,
                 first_line: first.line,
                 first_error: first.error,
             },
-            None => Fault::EmptyBody(JSON_LINES),
+            None => Refusal::EmptyBody(JSON_LINES),
         });
     }
-    Ok(Judged {
+    Ok(CheckedBody {
         encoding,
         payload: checked.kept,
         source_ip: None,
-        taken: Taken {
+        taken: Outcome {
             accepted: checked.accepted,
             rejected: checked.rejected,
             replayed: false,
@@ -191,21 +206,21 @@ fn judge_lines(kind: LineKind, encoding: Encoding, body: &Bytes) -> Result<Judge
     })
 }
 
-fn judge_batch(body: &Bytes, key: &StreamingKey) -> Result<Judged, Fault> {
+fn judge_batch(body: &Bytes, key: &StreamingKey) -> Result<CheckedBody, Refusal> {
     if body.is_empty() {
-        return Err(Fault::EmptyBody(FLATBUFFER));
+        return Err(Refusal::EmptyBody(FLATBUFFER));
     }
     let batch = Batch::parse(body)?;
     if batch.api_key != *key {
-        return Err(Fault::KeyMismatch);
+        return Err(Refusal::KeyMismatch);
     }
-    Ok(Judged {
+    Ok(CheckedBody {
         encoding: Encoding::FlatBuffer {
             schema_type: batch.schema_type,
         },
         payload: body.slice_ref(batch.data),
         source_ip: batch.source_ip,
-        taken: Taken {
+        taken: Outcome {
             accepted: entries::count(batch.data),
             rejected: 0,
             replayed: false,
@@ -214,7 +229,7 @@ fn judge_batch(body: &Bytes, key: &StreamingKey) -> Result<Judged, Fault> {
     })
 }
 
-fn check_media_type(endpoint: Endpoint, value: Option<&[u8]>) -> Result<(), Fault> {
+fn check_media_type(endpoint: Endpoint, value: Option<&[u8]>) -> Result<(), Refusal> {
     let essence = value.map(|value| {
         let end = memchr::memchr(b';', value).unwrap_or(value.len());
         value[..end].trim_ascii()
@@ -232,8 +247,8 @@ fn check_media_type(endpoint: Endpoint, value: Option<&[u8]>) -> Result<(), Faul
         {
             Ok(())
         }
-        Endpoint::Ingest => Err(Fault::MediaType(FLATBUFFER)),
-        // Lines are judged one by one, so a missing type or that of `curl --data-binary` does no harm.
+        Endpoint::Ingest => Err(Refusal::MediaType(FLATBUFFER)),
+        // Lines are checked one by one, so a missing type or that of `curl --data-binary` does no harm.
         Endpoint::Events | Endpoint::Logs
             if essence.is_none()
                 || is_one_of(&[
@@ -247,7 +262,7 @@ fn check_media_type(endpoint: Endpoint, value: Option<&[u8]>) -> Result<(), Faul
         {
             Ok(())
         }
-        Endpoint::Events | Endpoint::Logs => Err(Fault::MediaType(JSON_LINES)),
+        Endpoint::Events | Endpoint::Logs => Err(Refusal::MediaType(JSON_LINES)),
     }
 }
 

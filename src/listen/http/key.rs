@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use hyper::header::AUTHORIZATION;
 use hyper::http::request::Parts;
 
-use crate::auth::StreamingKey;
+use crate::wire::key::StreamingKey;
 
 /// The key of a request. The first of the three places that holds anything decides; what is malformed there
 /// counts as no key.

@@ -19,7 +19,7 @@ use crate::limits;
 
 /// A stream that comes back when whom it was lent to drops it.
 #[derive(Debug)]
-pub(super) struct Lent<S> {
+pub(super) struct Reclaimable<S> {
     /// There until the drop.
     stream: Option<S>,
     back: Arc<Mutex<Option<S>>>,
@@ -27,16 +27,16 @@ pub(super) struct Lent<S> {
 
 /// Where it comes back to.
 #[derive(Debug)]
-pub(super) struct Back<S>(Arc<Mutex<Option<S>>>);
+pub(super) struct Reclaim<S>(Arc<Mutex<Option<S>>>);
 
-impl<S> Lent<S> {
-    pub fn new(stream: S) -> (Self, Back<S>) {
+impl<S> Reclaimable<S> {
+    pub fn new(stream: S) -> (Self, Reclaim<S>) {
         let back = Arc::new(Mutex::new(None));
         let lent = Self {
             stream: Some(stream),
             back: Arc::clone(&back),
         };
-        (lent, Back(back))
+        (lent, Reclaim(back))
     }
 
     fn with<T>(
@@ -53,20 +53,20 @@ impl<S> Lent<S> {
     }
 }
 
-impl<S> Back<S> {
+impl<S> Reclaim<S> {
     /// The stream, if it came back.
     pub fn take(&self) -> Option<S> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-impl<S> Drop for Lent<S> {
+impl<S> Drop for Reclaimable<S> {
     fn drop(&mut self) {
         *self.back.lock().unwrap_or_else(PoisonError::into_inner) = self.stream.take();
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Lent<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Reclaimable<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -76,7 +76,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Lent<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Lent<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Reclaimable<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

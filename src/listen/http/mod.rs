@@ -11,6 +11,7 @@ mod endpoint;
 mod forwarded;
 mod key;
 mod linger;
+pub(crate) mod probes;
 mod request_id;
 mod respond;
 
@@ -21,28 +22,27 @@ use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::{Method, Request, Response, Version};
 
-use super::observe;
-use crate::fault::Fault;
-use crate::journal::Source;
+use crate::fault::Refusal;
+use crate::origin::Source;
 use connection::Visit;
 pub use connection::{ALPN, serve};
 use endpoint::{Endpoint, take};
 use request_id::RequestId;
 
 async fn answer(request: Request<Incoming>, visit: &Visit) -> Response<Full<Bytes>> {
-    let door = &visit.door;
+    let context = &visit.context;
     let (request, mut body) = request.into_parts();
     let request_id = RequestId::of(&request.headers);
-    let peer = forwarded::client(&request.headers, visit.peer, &door.trusted_proxies);
-    let page = cors::Grant::of(&door.cors_origins, &request.headers);
+    let peer = forwarded::client(&request.headers, visit.peer, &context.trusted_proxies);
+    let page = cors::CorsHeaders::of(&context.cors_origins, &request.headers);
     let mut response = match route(&request.method, request.uri.path()) {
         Ok(Route::Ingest(endpoint)) => match take(endpoint, &request, &mut body, peer, visit).await
         {
             Ok(taken) => respond::taken(&taken, &request_id),
             Err(fault) => refuse(fault, peer, visit, &request_id).await,
         },
-        Ok(Route::Health) => observe::health(),
-        Ok(Route::Ready) => observe::ready(&door.health),
+        Ok(Route::Health) => probes::health(),
+        Ok(Route::Ready) => probes::ready(context.readiness.as_ref()),
         Ok(Route::Options(allowed)) => {
             let mut response = respond::options(allowed);
             page.add_preflight(allowed, response.headers_mut());
@@ -59,12 +59,12 @@ async fn answer(request: Request<Incoming>, visit: &Visit) -> Response<Full<Byte
 }
 
 async fn refuse(
-    fault: Fault,
+    fault: Refusal,
     peer: SocketAddr,
     visit: &Visit,
     request_id: &RequestId,
 ) -> Response<Full<Bytes>> {
-    visit.door.refuse(Source::Http, peer, &fault).await;
+    visit.context.refuse(Source::Http, peer, &fault).await;
     respond::refused(&fault, request_id)
 }
 
@@ -81,20 +81,20 @@ enum Route {
 const INGEST_METHODS: &str = "POST, OPTIONS";
 const READ_METHODS: &str = "GET, HEAD, OPTIONS";
 
-fn route(method: &Method, path: &str) -> Result<Route, Fault> {
+fn route(method: &Method, path: &str) -> Result<Route, Refusal> {
     let (route, methods) = match path {
         "/v1/events" => (Route::Ingest(Endpoint::Events), INGEST_METHODS),
         "/v1/logs" => (Route::Ingest(Endpoint::Logs), INGEST_METHODS),
         "/v1/ingest" => (Route::Ingest(Endpoint::Ingest), INGEST_METHODS),
         "/health" => (Route::Health, READ_METHODS),
         "/ready" => (Route::Ready, READ_METHODS),
-        _ => return Err(Fault::NotFound),
+        _ => return Err(Refusal::NotFound),
     };
     if method == Method::OPTIONS {
         Ok(Route::Options(methods))
     } else if methods.split(", ").any(|m| m == method.as_str()) {
         Ok(route)
     } else {
-        Err(Fault::Method(methods))
+        Err(Refusal::Method(methods))
     }
 }

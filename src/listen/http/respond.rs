@@ -9,9 +9,9 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use super::coding;
-use super::endpoint::Taken;
+use super::endpoint::Outcome;
 use super::request_id::RequestId;
-use crate::fault::Fault;
+use crate::fault::Refusal;
 use crate::limits;
 
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -37,13 +37,13 @@ struct RejectedLine<'a> {
 }
 
 #[derive(Serialize)]
-struct Refusal<'a> {
+struct RefusedBody<'a> {
     error: &'a str,
     message: String,
     request_id: &'a str,
 }
 
-pub(super) fn taken(taken: &Taken, request_id: &RequestId) -> Response<Full<Bytes>> {
+pub(super) fn taken(taken: &Outcome, request_id: &RequestId) -> Response<Full<Bytes>> {
     let mut response = accepted(taken, request_id);
     if taken.replayed {
         response
@@ -53,7 +53,7 @@ pub(super) fn taken(taken: &Taken, request_id: &RequestId) -> Response<Full<Byte
     response
 }
 
-fn accepted(taken: &Taken, request_id: &RequestId) -> Response<Full<Bytes>> {
+fn accepted(taken: &Outcome, request_id: &RequestId) -> Response<Full<Bytes>> {
     if taken.rejected == 0 {
         let body = AcceptedLines {
             accepted: taken.accepted,
@@ -77,9 +77,9 @@ fn accepted(taken: &Taken, request_id: &RequestId) -> Response<Full<Bytes>> {
     json(StatusCode::MULTI_STATUS, encode(&body))
 }
 
-pub(super) fn refused(fault: &Fault, request_id: &RequestId) -> Response<Full<Bytes>> {
+pub(super) fn refused(fault: &Refusal, request_id: &RequestId) -> Response<Full<Bytes>> {
     let answer = fault.answer();
-    let body = Refusal {
+    let body = RefusedBody {
         error: answer.code,
         message: fault.to_string(),
         request_id: request_id.as_str(),
@@ -88,13 +88,13 @@ pub(super) fn refused(fault: &Fault, request_id: &RequestId) -> Response<Full<By
     let mut response = json(status, encode(&body));
     let headers = response.headers_mut();
     match fault {
-        Fault::Unauthorized => {
+        Refusal::Unauthorized => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        Fault::Method(allowed) => {
+        Refusal::Method(allowed) => {
             headers.insert(ALLOW, HeaderValue::from_static(allowed));
         }
-        Fault::ContentEncoding => {
+        Refusal::ContentEncoding => {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(coding::ACCEPTED));
         }
         fault if fault.is_transient() => {

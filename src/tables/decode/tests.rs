@@ -8,8 +8,8 @@ use tell_encoding::{
 };
 
 use super::*;
-use crate::auth::{KeyId, Workspace};
-use crate::journal::{Facts, Source};
+use crate::journal::Facts;
+use crate::origin::{KeyId, Source, Workspace};
 use crate::tables::json;
 use crate::wire::testing::{Field, table};
 

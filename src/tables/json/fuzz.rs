@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use serde::de::IgnoredAny;
 
 use super::{Common, write_row};
-use crate::auth::{KeyId, Workspace};
-use crate::journal::{Encoding, Facts, Record, Source};
+use crate::journal::{Encoding, Facts, Record};
+use crate::origin::{KeyId, Source, Workspace};
 use crate::tables::decode::decode;
 
 /// Whatever the payload, each row is one line and one JSON object, and bytes that are not blank give

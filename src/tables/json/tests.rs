@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::auth::{KeyId, Workspace};
-use crate::journal::{Encoding, Source};
+use crate::journal::Encoding;
+use crate::origin::{KeyId, Source, Workspace};
 use crate::wire::testing::{Field, table};
 
 fn line(row: &Row<'_>) -> String {

@@ -260,8 +260,9 @@ pub mod fuzz {
     use std::net::{Ipv4Addr, SocketAddr};
 
     use super::*;
-    use crate::auth::{KeyId, Workspace};
-    use crate::journal::{Encoding, Facts, Source};
+    use crate::journal::{Encoding, Facts};
+    use crate::origin::Source;
+    use crate::origin::{KeyId, Workspace};
 
     /// Decodes a payload as a record received at this time.
     pub fn decode_payload(payload: &[u8], received_at_ns: u64, each: &mut dyn FnMut(Row<'_>)) {

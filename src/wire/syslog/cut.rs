@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::key::KeyError;
 use super::mask::mask;
-use crate::auth::StreamingKey;
+use crate::wire::key::StreamingKey;
 
 /// Places that may have to be cut in one message: a prefix, two in structured data, one in the text. A message
 /// with more is refused.

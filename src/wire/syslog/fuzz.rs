@@ -3,8 +3,8 @@
 use data_encoding::HEXLOWER_PERMISSIVE;
 
 use super::{Framer, Framing, FramingError, KeyError, extract, pack};
-use crate::auth::StreamingKey;
-use crate::auth::key::KEY_HEX_LEN;
+use crate::wire::key::KEY_HEX_LEN;
+use crate::wire::key::StreamingKey;
 
 /// Framing makes progress, keeps to the limit, and cuts alike whether bytes come at once or in two reads: but for
 /// the message before a count that lies, which may be gone before the lie is seen, and for NUL, by which the first

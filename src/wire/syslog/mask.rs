@@ -4,8 +4,8 @@
 //! percent-encoded, as in the log line of a request with `?token=`. Which digits are a key only a keyring can
 //! tell, so a checksum stays what it is. Other spellings (split by blanks, in base64, reversed) are not looked for.
 
-use crate::auth::StreamingKey;
-use crate::auth::key::KEY_HEX_LEN;
+use crate::wire::key::KEY_HEX_LEN;
+use crate::wire::key::StreamingKey;
 
 const MASK: u8 = b'*';
 

@@ -12,17 +12,16 @@ use toml_edit::{Item, TableLike};
 use super::file::{TomlFile, start, text_of};
 use super::kind::{Address, Count, FilePath, NetworkList, Switch, WorkspaceId};
 use super::text::{nearest, shown};
-use super::{Fault, Listen, Place, Problem, Raw, Reads, Setting};
-use crate::auth::Workspace;
+use super::{Listen, Problem, Raw, Reads, Setting, SettingFault, WrittenAt};
 use crate::control::tls::TlsFiles;
-use crate::journal::Source;
 use crate::network::Networks;
+use crate::origin::{Source, Workspace};
 
 /// One listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
     /// What it speaks.
-    pub door: Source,
+    pub source: Source,
     /// Where it binds.
     pub address: SocketAddr,
     /// Its certificate and key, or `None` in the clear.
@@ -48,15 +47,15 @@ pub struct BoundWorkspace {
 
 impl Listener {
     /// A listener as the flat settings say it.
-    pub(super) fn flat(door: Source, address: SocketAddr) -> Self {
+    pub(super) fn flat(source: Source, address: SocketAddr) -> Self {
         Self {
-            door,
+            source,
             address,
             tls: None,
             max_connections: None,
             proxy_protocol: false,
             bound: None,
-            setting: door.as_str(),
+            setting: source.as_str(),
         }
     }
 }
@@ -65,21 +64,14 @@ impl Listener {
 #[derive(Debug)]
 pub(super) struct RawListener {
     pub listener: Listener,
-    pub place: Place,
+    pub place: WrittenAt,
     /// Where it says that it needs `trusted_proxies`, if it does.
-    pub proxy_place: Option<Place>,
+    pub proxy_place: Option<WrittenAt>,
 }
 
-const DOORS: [Source; 4] = [
-    Source::Tcp,
-    Source::Http,
-    Source::SyslogTcp,
-    Source::SyslogUdp,
-];
-
 /// The kind in the file, and in errors.
-fn setting(door: Source) -> &'static str {
-    match door {
+fn setting(source: Source) -> &'static str {
+    match source {
         Source::Tcp => "listen.tcp",
         Source::Http => "listen.http",
         Source::SyslogTcp => "listen.syslog_tcp",
@@ -88,8 +80,8 @@ fn setting(door: Source) -> &'static str {
 }
 
 /// What a listener of the kind takes.
-fn fields(door: Source) -> &'static [&'static str] {
-    match door {
+fn fields(source: Source) -> &'static [&'static str] {
+    match source {
         Source::Tcp | Source::Http => &[
             "address",
             "tls_cert",
@@ -114,7 +106,7 @@ fn fields(door: Source) -> &'static [&'static str] {
 }
 
 /// Reads the table `listen`.
-pub(super) fn parse(file: &TomlFile<'_>, item: &Item, place: Place, raw: &mut Raw) {
+pub(super) fn parse(file: &TomlFile<'_>, item: &Item, place: WrittenAt, raw: &mut Raw) {
     let Some(table) = item.as_table_like() else {
         raw.faults.push(wrong_type("listen", place, item));
         return;
@@ -126,8 +118,11 @@ pub(super) fn parse(file: &TomlFile<'_>, item: &Item, place: Place, raw: &mut Ra
                 .and_then(toml_edit::Key::span)
                 .or(item.span()),
         ));
-        let Some(door) = DOORS.into_iter().find(|door| door.as_str() == key) else {
-            let known = DOORS.into_iter().map(Source::as_str);
+        let Some(source) = Source::ALL
+            .into_iter()
+            .find(|source| source.as_str() == key)
+        else {
+            let known = Source::ALL.into_iter().map(Source::as_str);
             raw.faults.push(unknown(key, place, known));
             continue;
         };
@@ -143,21 +138,21 @@ pub(super) fn parse(file: &TomlFile<'_>, item: &Item, place: Place, raw: &mut Ra
                     .map(|table| (table as &dyn TableLike, table.span()))
                     .collect(),
                 _ => {
-                    raw.faults.push(wrong_type(setting(door), place, item));
+                    raw.faults.push(wrong_type(setting(source), place, item));
                     continue;
                 }
             },
         };
         for (table, span) in tables {
             let header = span.map_or_else(|| place.clone(), |span| file.at(span.start));
-            let fields = fields(door);
+            let fields = fields(source);
             Reader {
                 file,
                 table,
                 fields,
                 raw,
             }
-            .listener(door, header);
+            .listener(source, header);
         }
     }
 }
@@ -170,10 +165,10 @@ struct Reader<'a> {
 }
 
 /// A field's value and where it stands.
-type Found<T> = Option<(T, Place)>;
+type Found<T> = Option<(T, WrittenAt)>;
 
 impl Reader<'_> {
-    fn listener(mut self, door: Source, header: Place) {
+    fn listener(mut self, source: Source, header: WrittenAt) {
         for (key, item) in self.table.iter() {
             if !self.fields.contains(&key) {
                 let span = self.table.key(key).and_then(toml_edit::Key::span);
@@ -243,13 +238,13 @@ impl Reader<'_> {
         let proxy_place = proxy_protocol.and_then(|(is_on, place)| is_on.then_some(place));
         self.raw.listeners.push(RawListener {
             listener: Listener {
-                door,
+                source,
                 address,
                 tls,
                 max_connections: max_connections.map(|(n, _)| n),
                 proxy_protocol: proxy_place.is_some(),
                 bound,
-                setting: setting(door),
+                setting: setting(source),
             },
             place,
             proxy_place,
@@ -263,7 +258,7 @@ impl Reader<'_> {
             .span()
             .or_else(|| self.table.key(key).and_then(toml_edit::Key::span));
         let place = self.file.at(start(span));
-        let fault = |problem| Fault {
+        let fault = |problem| SettingFault {
             place: place.clone(),
             key: Some(key),
             problem,
@@ -286,8 +281,8 @@ impl Reader<'_> {
         }
     }
 
-    fn missing(&mut self, key: &'static str, needs: &'static str, place: Place) {
-        self.raw.faults.push(Fault {
+    fn missing(&mut self, key: &'static str, needs: &'static str, place: WrittenAt) {
+        self.raw.faults.push(SettingFault {
             place,
             key: Some(key),
             problem: Problem::Missing { needs },
@@ -314,11 +309,11 @@ impl Raw {
                 }
                 // The address that was written is at fault, not the default it met; of two, the later.
                 let (at_fault, other) = match (&first.1, &second.1) {
-                    (Place::File { .. }, Place::File { .. }) => (second, first),
+                    (WrittenAt::File { .. }, WrittenAt::File { .. }) => (second, first),
                     (a, b) if a < b => (first, second),
                     _ => (second, first),
                 };
-                self.faults.push(Fault {
+                self.faults.push(SettingFault {
                     place: at_fault.1.clone(),
                     key: Some(at_fault.0),
                     problem: Problem::AddressTaken {
@@ -343,8 +338,8 @@ pub(super) fn collide(a: SocketAddr, b: SocketAddr) -> bool {
         && (a.ip() == b.ip() || covers(a.ip(), b.ip()) || covers(b.ip(), a.ip()))
 }
 
-fn unknown(key: &str, place: Place, known: impl Iterator<Item = &'static str>) -> Fault {
-    Fault {
+fn unknown(key: &str, place: WrittenAt, known: impl Iterator<Item = &'static str>) -> SettingFault {
+    SettingFault {
         place,
         key: None,
         problem: Problem::UnknownKey {
@@ -354,8 +349,8 @@ fn unknown(key: &str, place: Place, known: impl Iterator<Item = &'static str>) -
     }
 }
 
-fn wrong_type(key: &'static str, place: Place, item: &Item) -> Fault {
-    Fault {
+fn wrong_type(key: &'static str, place: WrittenAt, item: &Item) -> SettingFault {
+    SettingFault {
         place,
         key: Some(key),
         problem: Problem::WrongType {

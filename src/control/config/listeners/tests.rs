@@ -16,10 +16,10 @@ fn with_flags(flags: &[(&'static AnySetting, &str)], text: &str) -> Result<Confi
     Config::validate(raw).map_err(|faults| faults.iter().map(ToString::to_string).collect())
 }
 
-fn addresses(config: &Config, door: Source) -> Vec<String> {
+fn addresses(config: &Config, source: Source) -> Vec<String> {
     config
         .listeners()
-        .filter(|listener| listener.door == door)
+        .filter(|listener| listener.source == source)
         .map(|listener| listener.address.to_string())
         .collect()
 }
@@ -42,7 +42,7 @@ fn a_listener_has_all_that_the_file_says() {
     )
     .unwrap();
     let expected = Listener {
-        door: Source::SyslogTcp,
+        source: Source::SyslogTcp,
         address: "0.0.0.0:6514".parse().unwrap(),
         tls: Some(TlsFiles {
             cert: "c.pem".into(),

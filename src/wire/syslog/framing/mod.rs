@@ -22,7 +22,7 @@ use std::fmt;
 use memchr::{memchr, memchr2};
 
 use super::header::BOM;
-use crate::auth::key::KEY_HEX_LEN;
+use crate::wire::key::KEY_HEX_LEN;
 
 /// Trailer bytes that belong to a line beyond its content: CR, LF and NUL.
 const LINE_TRAILER_BYTES: usize = 3;

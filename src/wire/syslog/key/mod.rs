@@ -20,8 +20,7 @@ use std::ops::Range;
 use super::cut::{Cut, Cuts, Kept, Put};
 use super::header::{BOM, Header, Layout, Rfc3164};
 use super::structured_data::{Cursor, Step};
-use crate::auth::StreamingKey;
-use crate::auth::key::KEY_HEX_LEN;
+use crate::wire::key::{KEY_HEX_LEN, StreamingKey};
 
 /// Why the key of a message is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,0 +1,60 @@
+//! The answers to probes: liveness and readiness.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+
+use crate::listen::context::{Readiness, Unready};
+
+/// Alive: it answers.
+pub(crate) fn health() -> Response<Full<Bytes>> {
+    text("{\"status\":\"ok\"}".to_owned(), "application/json")
+}
+
+/// Ready, or not and why.
+pub(crate) fn ready(readiness: &dyn Readiness) -> Response<Full<Bytes>> {
+    #[derive(Serialize)]
+    struct Body {
+        status: &'static str,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        reasons: Vec<Unready>,
+    }
+    let reasons = readiness.unready();
+    let ready = reasons.is_empty();
+    let body = Body {
+        status: if ready { "ready" } else { "unready" },
+        reasons,
+    };
+    let mut response = json(&body);
+    if !ready {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    response
+}
+
+/// A body of JSON.
+pub(crate) fn json(body: &impl Serialize) -> Response<Full<Bytes>> {
+    // Writing a plain struct as JSON to memory does not fail.
+    text(
+        serde_json::to_string(body).unwrap_or_default(),
+        "application/json",
+    )
+}
+
+/// A body of text.
+pub(crate) fn text(body: String, content_type: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// A status without a body.
+pub(crate) fn status(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
+}
