@@ -166,6 +166,7 @@ fn fill(path: &Path, kind: Kind, payload: &[u8]) {
         limit: JournalLimit::Bytes(u64::MAX / 2),
         max_queued_bytes: 64 << 20,
         headroom_bytes: 512 << 10,
+        on_commit: |_, _| {},
     };
     let disk = Arc::new(Disk::create(path).unwrap());
     let (journal, _) = Journal::open(disk, options).unwrap();

@@ -60,6 +60,7 @@ const OPTIONS: Options = Options {
     limit: JournalLimit::Bytes(u64::MAX / 2),
     max_queued_bytes: 32 << 20,
     headroom_bytes: 512 << 10,
+    on_commit: |_, _| {},
 };
 
 /// A journal, and someone who appends to it.

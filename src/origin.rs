@@ -130,15 +130,6 @@ impl fmt::Debug for Workspace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::key::StreamingKey;
-
-    #[test]
-    fn a_key_id_is_written_and_read_back() {
-        let id = StreamingKey::from_bytes([7; 16]).id();
-        assert_eq!(KeyId::parse(&id.to_string()), Some(id));
-        assert_eq!(KeyId::parse("k-+000000000000001"), None);
-        assert_eq!(KeyId::parse("0000000000000001"), None);
-    }
 
     #[test]
     fn a_workspace_is_an_integer_from_1_with_or_without_its_prefix() {

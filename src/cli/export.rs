@@ -4,6 +4,7 @@
 
 use std::io::{self, BufWriter, Write};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 use super::Error;
@@ -22,21 +23,11 @@ pub struct Export {
     #[arg(long, value_name = "N", value_parser = workspace)]
     workspace: Workspace,
     /// The table
-    #[arg(long, value_enum, default_value_t = TableName::Events)]
-    table: TableName,
+    #[arg(long, value_name = "TABLE", default_value = Table::Events.as_str(), value_parser = table())]
+    table: Table,
     /// The format
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum TableName {
-    Events,
-    Logs,
-    Metrics,
-    Spans,
-    Snapshots,
-    Rejected,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -44,23 +35,16 @@ enum Format {
     Jsonl,
 }
 
+/// Reads the name of a table; clap lists them in the help and in what it says of any other.
+fn table() -> impl TypedValueParser<Value = Table> {
+    PossibleValuesParser::new(Table::ALL.map(Table::as_str))
+        .try_map(|name| Table::parse(&name).ok_or("no such table"))
+}
+
 pub(super) fn workspace(text: &str) -> Result<Workspace, String> {
     Workspace::parse(text).ok_or_else(|| {
         "expected an integer from 1 to 4294967295, with or without ws- in front".to_owned()
     })
-}
-
-impl From<TableName> for Table {
-    fn from(name: TableName) -> Self {
-        match name {
-            TableName::Events => Self::Events,
-            TableName::Logs => Self::Logs,
-            TableName::Metrics => Self::Metrics,
-            TableName::Spans => Self::Spans,
-            TableName::Snapshots => Self::Snapshots,
-            TableName::Rejected => Self::Rejected,
-        }
-    }
 }
 
 /// Rows gathered before they are written to standard output, bytes.
@@ -72,7 +56,7 @@ impl Export {
         let Format::Jsonl = self.format;
         let mut out = BufWriter::with_capacity(WRITE_BYTES, io::stdout().lock());
         let aside = self.write(config, &mut out)?;
-        if self.table != TableName::Rejected && aside.rejected > 0 {
+        if self.table != Table::Rejected && aside.rejected > 0 {
             super::note(&format!(
                 "{} payloads of the workspace could not be decoded: tell export --workspace {} --table rejected",
                 aside.rejected, self.workspace
@@ -89,7 +73,7 @@ impl Export {
 
     fn write(&self, config: &Config, out: &mut impl Write) -> Result<Aside, Error> {
         let disk = open(config)?;
-        let table = Table::from(self.table);
+        let table = self.table;
         let mut aside = Aside::default();
         let mut lines = Vec::with_capacity(WRITE_BYTES);
         let mut written = Ok(());

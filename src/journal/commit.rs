@@ -9,8 +9,6 @@ use super::prepare::Sealed;
 use super::queue::Commit;
 use super::write::{Finished, Writer};
 use super::{Phase, Shared};
-use crate::meters;
-
 /// How long a record that nobody waits for (a TCP frame, a syslog message) may wait for company. A commit
 /// costs the same whether it carries one record or thousands, and these protocols have no acknowledgement.
 const COMMIT_DELAY: Duration = Duration::from_millis(10);
@@ -39,7 +37,7 @@ pub(super) fn run(shared: &Shared) {
             fail(shared, &error);
             return;
         }
-        meters::committed(commit.bytes, started.elapsed());
+        (shared.options.on_commit)(commit.bytes, started.elapsed());
         shared.counters.add(commit.records, commit.bytes);
         let mut state = shared.lock();
         state.queue.finish_commit(commit.runs);

@@ -29,7 +29,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::origin::{KeyId, Workspace};
 
-use super::record::{Encoding, Facts};
+use super::record::{Encoding, Facts, Mark};
 use crate::origin::Source;
 
 /// Unit of writing and of padding, bytes. Direct I/O wants multiples of the device's logical block, which
@@ -38,6 +38,9 @@ pub const BLOCK_BYTES: usize = 4096;
 
 /// Length of a record header, bytes.
 pub const HEADER_BYTES: usize = 64;
+
+/// Bytes of a segment that are not payload when it holds a single record.
+pub const SEGMENT_OVERHEAD_BYTES: usize = BLOCK_BYTES + HEADER_BYTES + Mark::BYTES + BLOCK_BYTES;
 
 /// Records start at multiples of this, so that a search for the next record has few places to look.
 pub const RECORD_ALIGN: usize = 8;

@@ -26,6 +26,7 @@ pub mod read;
 pub mod record;
 pub mod recovery;
 mod scan;
+mod status;
 pub mod storage;
 mod write;
 
@@ -37,25 +38,24 @@ mod tests;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot, watch};
 
 use format::{SegmentId, crc32c, crc32c_of_two};
 
+pub use format::SEGMENT_OVERHEAD_BYTES;
 pub use limit::JournalLimit;
 pub use record::{Encoding, Facts, Mark, Record};
 pub use recovery::Recovered;
+pub use status::{Counters, Extent, Status};
 use storage::Storage;
 
 use queue::Queue;
-
-/// Bytes of a segment that are not payload when it holds a single record.
-pub const SEGMENT_OVERHEAD_BYTES: usize =
-    format::BLOCK_BYTES + format::HEADER_BYTES + Mark::BYTES + format::BLOCK_BYTES;
 
 /// How a journal is to be kept.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +68,8 @@ pub struct Options {
     pub max_queued_bytes: u64,
     /// What one more read of a connection may bring, bytes: with less room than this the queue is crowded.
     pub headroom_bytes: u64,
+    /// Told of every commit that ended well: its bytes, and how long it took. It runs on the writer's thread.
+    pub on_commit: fn(u64, Duration),
 }
 
 /// A payload to append, with its facts.
@@ -206,37 +208,6 @@ enum Phase {
     Open,
     Closing,
     Failed(Arc<str>),
-}
-
-/// What the journal counts, from the start of the process.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Commits that ended well.
-    pub commits: AtomicU64,
-    /// Records in them.
-    pub records: AtomicU64,
-    /// Bytes of records in them, without padding.
-    pub bytes: AtomicU64,
-}
-
-/// The state of a journal, for people and readiness checks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// Bytes of disk that all segments take, the space reserved ahead included.
-    pub disk_bytes: u64,
-    /// Bytes waiting for a commit.
-    pub queued_bytes: u64,
-    /// Why no more can be taken at the moment.
-    pub refusing: Option<Refused>,
-}
-
-/// How far a journal extends and may still extend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Extent {
-    /// Segment files.
-    pub segments: usize,
-    /// What further segments may take, bytes.
-    pub left_bytes: u64,
 }
 
 impl Journal {

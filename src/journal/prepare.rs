@@ -213,6 +213,7 @@ mod tests {
             limit,
             max_queued_bytes: 1 << 20,
             headroom_bytes: 512 << 10,
+            on_commit: |_, _| {},
         };
         let disk = Arc::new(SimulatedDisk::default());
         Journal::open(disk, options).unwrap().0

@@ -75,6 +75,7 @@ pub fn run(
         segment_bytes: config.segment_size,
         limit: config.journal_limit,
         headroom_bytes: limits::READ_BYTES as u64,
+        on_commit: meters::committed,
         max_queued_bytes: config.max_queued_bytes as u64,
     };
     let (journal, recovered) = Journal::open(Arc::clone(&disk) as _, options)?;

@@ -22,6 +22,37 @@ pub enum Table {
     Rejected,
 }
 
+impl Table {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Events,
+        Self::Logs,
+        Self::Metrics,
+        Self::Spans,
+        Self::Snapshots,
+        Self::Rejected,
+    ];
+
+    /// Its name, as commands, files and sinks write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Logs => "logs",
+            Self::Metrics => "metrics",
+            Self::Spans => "spans",
+            Self::Snapshots => "snapshots",
+            Self::Rejected => "rejected",
+        }
+    }
+
+    /// The table of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| table.as_str() == name)
+    }
+}
+
 /// One row, without the columns common to all tables (those are the record's facts).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Row<'a> {

@@ -117,4 +117,12 @@ mod tests {
             assert_eq!(StreamingKey::parse_hex(text.as_bytes()), None, "{text:?}");
         }
     }
+
+    #[test]
+    fn a_key_id_is_written_and_read_back() {
+        let id = StreamingKey::from_bytes([7; 16]).id();
+        assert_eq!(KeyId::parse(&id.to_string()), Some(id));
+        assert_eq!(KeyId::parse("k-+000000000000001"), None);
+        assert_eq!(KeyId::parse("0000000000000001"), None);
+    }
 }

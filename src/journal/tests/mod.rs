@@ -20,6 +20,7 @@ const OPTIONS: Options = Options {
     limit: JournalLimit::TenthFree,
     max_queued_bytes: 1 << 20,
     headroom_bytes: 512 << 10,
+    on_commit: |_, _| {},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
