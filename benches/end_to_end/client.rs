@@ -4,10 +4,6 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::load::{Load, Protocol};
-use super::process::key;
-use super::sample::hex;
-
 /// Nothing here takes as long, unless the other side is stuck.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -41,23 +37,6 @@ impl Client {
         assert!(self.receive(), "the request was refused");
         start.elapsed()
     }
-}
-
-/// The request with the load's body, for the first key.
-pub fn request(load: &Load, address: SocketAddr) -> Vec<u8> {
-    let (path, content_type) = match load.protocol {
-        Protocol::HttpJson => ("/v1/events", "application/x-ndjson"),
-        _ => ("/v1/ingest", "application/x-flatbuffers"),
-    };
-    let body = load.unit(0);
-    let mut request = format!(
-        "POST {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
-        hex(&key(0)),
-        body.len()
-    )
-    .into_bytes();
-    request.extend_from_slice(&body);
-    request
 }
 
 pub fn connect(address: SocketAddr) -> TcpStream {

@@ -1,30 +1,7 @@
 //! The second table: what is no throughput.
 
-use std::time::Duration;
-
+use super::figure::Figure;
 use super::{latency, lifecycle};
-
-/// One line of it.
-pub struct Figure {
-    pub what: String,
-    pub measured: String,
-    /// What it is compared with, or what else there is to know.
-    pub yardstick: String,
-    pub ratio: Option<f64>,
-}
-
-impl Figure {
-    fn print(&self) {
-        let ratio = self.ratio.map(|ratio| format!("{ratio:.2}"));
-        println!(
-            "{:<60}{:>22}{:>50}{:>9}",
-            self.what,
-            self.measured,
-            self.yardstick,
-            ratio.unwrap_or_default()
-        );
-    }
-}
 
 /// What the filter picks, and what yields its lines.
 type Source = (&'static str, fn() -> Vec<Figure>);
@@ -53,12 +30,4 @@ pub fn run(filter: &str) {
     for (_, source) in sources {
         source().iter().for_each(Figure::print);
     }
-}
-
-pub fn milliseconds(took: Duration) -> String {
-    format!("{:.3} ms", took.as_secs_f64() * 1e3)
-}
-
-pub fn seconds(took: Duration) -> String {
-    format!("{:.3} s", took.as_secs_f64())
 }

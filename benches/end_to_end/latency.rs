@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::client::{Client, request};
-use super::figures::{Figure, milliseconds};
-use super::load::{self, Load, Protocol};
+use super::client::Client;
+use super::figure::{Figure, milliseconds};
+use super::load::{self, Load, request};
 use super::process::{Process, Setup};
+use super::protocol::Protocol;
 use super::yardstick::{BLOCK_BYTES, Block};
 
 /// The disk of a virtual machine drifts within seconds, tenfold: what is compared takes turns, in short ones.

@@ -5,11 +5,12 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::client::{Client, request};
+use super::client::Client;
 use super::disk;
-use super::figures::{Figure, seconds};
-use super::load::{self, Load, Protocol};
+use super::figure::{Figure, seconds};
+use super::load::{self, Load, request};
 use super::process::{self, Process, Setup};
+use super::protocol::Protocol;
 
 /// What `tell export` reads back.
 const EXPORTED_EVENTS: u64 = 1_000_000;
@@ -35,7 +36,7 @@ pub fn export() -> Vec<Figure> {
     server.stop();
     let path = server.directory().join("rows");
     let start = Instant::now();
-    let child = Command::new(env!("CARGO_BIN_EXE_tell"))
+    let child = Command::new(process::binary())
         .args(["export", "--workspace", "1", "--data-dir"])
         .arg(server.data_directory())
         .stdout(File::create(&path).expect("a file"))

@@ -5,26 +5,15 @@ use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::client::{Client, connect, request};
-use super::process::key;
-use super::sample;
+use super::client::{Client, connect};
+use super::protocol::{Protocol, key};
+use super::sample::{self, hex};
 
 /// Threads that send, however many connections there are. The server needs the other core.
 const THREADS: u64 = 4;
 
 /// How much a thread writes at a time.
 const WRITE_BYTES: usize = 64 << 10;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    Tcp,
-    HttpBatch,
-    HttpJson,
-    SyslogTcp,
-    /// The same messages without a key, for those who would take it for a part of the message.
-    PlainSyslogTcp,
-    SyslogUdp,
-}
 
 /// What to send.
 #[derive(Clone, Copy, Debug)]
@@ -253,4 +242,21 @@ fn datagrams(load: &Load, socket: &UdpSocket) -> Sent {
         }
     }
     sent
+}
+
+/// The request with the load's body, for the first key.
+pub fn request(load: &Load, address: SocketAddr) -> Vec<u8> {
+    let (path, content_type) = match load.protocol {
+        Protocol::HttpJson => ("/v1/events", "application/x-ndjson"),
+        _ => ("/v1/ingest", "application/x-flatbuffers"),
+    };
+    let body = load.unit(0);
+    let mut request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
+        hex(&key(0)),
+        body.len()
+    )
+    .into_bytes();
+    request.extend_from_slice(&body);
+    request
 }

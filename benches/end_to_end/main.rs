@@ -15,12 +15,14 @@
 
 mod client;
 mod disk;
+mod figure;
 mod figures;
 mod latency;
 mod lifecycle;
 mod load;
 mod others;
 mod process;
+mod protocol;
 #[path = "../sample/mod.rs"]
 mod sample;
 mod yardstick;
@@ -28,9 +30,10 @@ mod yardstick;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use load::{Load, Protocol};
+use load::Load;
 use others::{Daemon, Tuning};
 use process::{Process, Setup};
+use protocol::Protocol;
 
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|a| a != "--bench");

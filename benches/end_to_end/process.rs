@@ -12,12 +12,18 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::client::connect;
-use super::load::Protocol;
+use super::protocol::{Protocol, key};
 use super::sample::hex;
 use super::{disk, yardstick};
 
 /// A process that takes longer to come to rest or to its end is stuck.
 const ENDS_WITHIN: Duration = Duration::from_secs(120);
+
+/// The server that is measured: this package's, or in `TELL_BENCH_SERVER` another one, to set two versions side by
+/// side with the same loads.
+pub fn binary() -> OsString {
+    std::env::var_os("TELL_BENCH_SERVER").unwrap_or_else(|| env!("CARGO_BIN_EXE_tell").into())
+}
 
 /// How the server is set up.
 #[derive(Clone, Debug)]
@@ -35,14 +41,6 @@ impl Default for Setup {
             metrics: false,
         }
     }
-}
-
-/// The key with this number.
-pub fn key(number: u64) -> [u8; 16] {
-    let mut key = [0; 16];
-    key[..8].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
-    key[8..].copy_from_slice(&number.to_be_bytes());
-    key
 }
 
 /// A running server or yardstick; killed when dropped.
@@ -219,7 +217,7 @@ impl Process {
 
     /// What the server kept for workspace 1, counted from its journal.
     pub fn events_kept(&self) -> u64 {
-        let mut export = Command::new(env!("CARGO_BIN_EXE_tell"))
+        let mut export = Command::new(binary())
             .args(["export", "--workspace", "1", "--table", "logs"])
             .arg("--data-dir")
             .arg(self.data_directory())
@@ -264,7 +262,7 @@ pub fn run_writer(bytes: u64) -> (f64, f64) {
 fn serve(directory: &Path, setup: &Setup) -> (Child, Addresses, Duration) {
     let free = "127.0.0.1:0";
     let start = Instant::now();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tell"))
+    let mut child = Command::new(binary())
         .args(["serve", "--log-format", "json"])
         .args(["--tcp", free, "--http", free])
         .args(["--syslog-tcp", free, "--syslog-udp", free])
