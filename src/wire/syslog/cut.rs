@@ -5,9 +5,25 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::key::KeyError;
 use super::mask::mask;
 use crate::wire::key::StreamingKey;
+
+/// Why the key of a message is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// A key in structured data is not 32 hex digits.
+    #[error("malformed streaming key in structured data: expected key=\"<32 hex digits>\"")]
+    Malformed,
+    /// Two keys that differ.
+    #[error("several streaming keys in one message that differ: expected one")]
+    Conflicting,
+    /// More keys than anyone has a reason to send.
+    #[error("too many streaming keys in one message: expected one")]
+    TooMany,
+    /// The keyring does not know the key.
+    #[error("unknown streaming key")]
+    Unknown,
+}
 
 /// Places that may have to be cut in one message: a prefix, two in structured data, one in the text. A message
 /// with more is refused.

@@ -18,6 +18,7 @@ pub mod structured_data;
 pub mod fuzz;
 
 pub use cut::Kept;
+pub use cut::KeyError;
 pub use framing::{Framer, Framing, FramingError, datagram_message};
-pub use key::{Extracted, KeyError, extract};
+pub use key::{Extracted, extract};
 pub use pack::{PackError, Packed, messages, push};

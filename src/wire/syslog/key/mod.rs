@@ -17,27 +17,10 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::cut::{Cut, Cuts, Kept, Put};
+use super::cut::{Cut, Cuts, Kept, KeyError, Put};
 use super::header::{BOM, Header, Layout, Rfc3164};
 use super::structured_data::{Cursor, Step};
 use crate::wire::key::{KEY_HEX_LEN, StreamingKey};
-
-/// Why the key of a message is not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum KeyError {
-    /// A key in structured data is not 32 hex digits.
-    #[error("malformed streaming key in structured data: expected key=\"<32 hex digits>\"")]
-    Malformed,
-    /// Two keys that differ.
-    #[error("several streaming keys in one message that differ: expected one")]
-    Conflicting,
-    /// More keys than anyone has a reason to send.
-    #[error("too many streaming keys in one message: expected one")]
-    TooMany,
-    /// The keyring does not know the key.
-    #[error("unknown streaming key")]
-    Unknown,
-}
 
 /// What one message says about its key. Its `Debug` shows neither message nor key.
 pub struct Extracted<'m> {
