@@ -6,6 +6,7 @@ pub mod json;
 mod object;
 mod rfc3339;
 pub mod row;
+mod strict;
 pub mod syslog;
 
 pub use row::{Row, Table};

@@ -6,6 +6,8 @@ use std::fmt::Write;
 
 use serde_json::value::RawValue;
 
+use super::strict::write_value;
+
 /// A value that is put into an object.
 pub(super) trait Value {
     /// Appends its JSON text.
@@ -15,7 +17,7 @@ pub(super) trait Value {
 /// As it came: numbers keep their digits, strings their escapes.
 impl Value for &RawValue {
     fn write(&self, out: &mut String) {
-        out.push_str(self.get());
+        write_value(out, self);
     }
 }
 
@@ -39,15 +41,15 @@ impl Value for Label<'_> {
 /// Up to this many members are compared with each other, which takes less time than hashing them.
 const COMPARED: usize = 16;
 
-/// Replaces `out` with the object of these members; of members of one name the last counts, because the
-/// SDKs append what overrides.
-pub(super) fn write_object<V: Value>(out: &mut String, members: &[(Cow<'_, str>, V)]) {
+/// Appends the object of these members; of members of one name the last counts, because the SDKs append what
+/// overrides.
+pub(super) fn append_object<V: Value>(out: &mut String, members: &[(Cow<'_, str>, V)]) {
     let last: Option<HashMap<&str, usize>> = (members.len() > COMPARED).then(|| {
         let names = members.iter().enumerate();
         names.map(|(at, (name, _))| (name.as_ref(), at)).collect()
     });
-    out.clear();
     out.push('{');
+    let start = out.len();
     for (at, (name, value)) in members.iter().enumerate() {
         let overridden = match &last {
             Some(last) => last.get(name.as_ref()) != Some(&at),
@@ -56,7 +58,7 @@ pub(super) fn write_object<V: Value>(out: &mut String, members: &[(Cow<'_, str>,
         if overridden {
             continue;
         }
-        if out.len() > 1 {
+        if out.len() > start {
             out.push(',');
         }
         write_string(out, name);
@@ -112,9 +114,9 @@ mod tests {
             .iter()
             .map(|(name, value)| (Cow::Borrowed(*name), Label::Integer(*value)))
             .collect();
-        let mut out = "left over".to_owned();
-        write_object(&mut out, &members);
-        out
+        let mut out = "before".to_owned();
+        append_object(&mut out, &members);
+        out.split_off("before".len())
     }
 
     #[test]

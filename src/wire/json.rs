@@ -3,7 +3,9 @@
 //! The JSON engine is called in this file alone. What the members mean is left to the callers.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -94,10 +96,20 @@ pub fn members<'a>(text: &'a [u8], members: &mut Vec<Member<'a>>) -> Result<(), 
     parse(object(text)?, Members(members))
 }
 
-/// Whether the whole of `text` is one JSON array. Parses it only if it starts like one.
-pub fn is_array(text: &[u8]) -> bool {
-    text.trim_ascii_start().first() == Some(&b'[')
-        && serde_json::from_slice::<IgnoredAny>(text).is_ok()
+/// Gives `each` the elements of the array in `text`, in order. It got those in front of an error too.
+pub fn elements<'a>(text: &'a str, each: impl FnMut(&'a RawValue)) -> Result<(), JsonError> {
+    parse(trim(text), Elements(each))
+}
+
+/// Whether the whole of `text` is one JSON value.
+pub fn is_value(text: &str) -> bool {
+    parse(text, PhantomData::<IgnoredAny>).is_ok()
+}
+
+/// Whether every reader reads the same in a value: no object in it has two members of one name, and no number is
+/// beyond what a double holds (RFC 7493, sections 2.2 and 2.3).
+pub fn is_strict(value: &RawValue) -> bool {
+    parse(value.get(), Strict).is_ok()
 }
 
 /// What a value is, with its content where a column could hold it.
@@ -119,25 +131,14 @@ pub enum Scalar<'a> {
     Array,
     /// An object.
     Object,
+    /// A number beyond what a double holds.
+    BeyondDouble,
 }
 
-impl Scalar<'_> {
-    /// What it is, with its article.
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::Null => "null",
-            Self::Bool => "a boolean",
-            Self::Unsigned(_) | Self::Negative(_) | Self::Float(_) => "a number",
-            Self::Text(_) => "a string",
-            Self::Array => "an array",
-            Self::Object => "an object",
-        }
-    }
-}
-
-/// What the value of a member is; `None` where the engine cannot read it, such as a lone surrogate.
-pub fn scalar(value: &RawValue) -> Option<Scalar<'_>> {
-    parse(value.get(), ReadScalar).ok()
+/// What the value of a member is. Of valid JSON the engine cannot read numbers beyond a double, and lone
+/// surrogates, which [`super::surrogates`] replaces before.
+pub fn scalar(value: &RawValue) -> Scalar<'_> {
+    parse(value.get(), ReadScalar).unwrap_or(Scalar::BeyondDouble)
 }
 
 /// Seed of a [`Scalar`].
@@ -255,6 +256,103 @@ impl<'de> Visitor<'de> for Members<'_, 'de> {
     }
 }
 
+/// Seed that gives the elements of an array to a function.
+struct Elements<F>(F);
+
+impl<'de, F: FnMut(&'de RawValue)> DeserializeSeed<'de> for Elements<F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, engine: D) -> Result<(), D::Error> {
+        engine.deserialize_seq(self)
+    }
+}
+
+impl<'de, F: FnMut(&'de RawValue)> Visitor<'de> for Elements<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+        while let Some(element) = seq.next_element()? {
+            (self.0)(element);
+        }
+        Ok(())
+    }
+}
+
+/// Seed that fails for what [`is_strict`] finds.
+#[derive(Clone, Copy)]
+struct Strict;
+
+/// Up to this many names are compared with each other, which takes less time than hashing them.
+const COMPARED_NAMES: usize = 16;
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, engine: D) -> Result<(), D::Error> {
+        engine.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element_seed(Self)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut names: Vec<Cow<'de, str>> = Vec::new();
+        let mut many = HashSet::new();
+        while let Some(name) = map.next_key_seed(ReadName)? {
+            let is_new = if names.len() < COMPARED_NAMES {
+                let is_new = !names.contains(&name);
+                names.push(name);
+                is_new
+            } else {
+                !names.contains(&name) && many.insert(name)
+            };
+            if !is_new {
+                return Err(serde::de::Error::custom("a name twice"));
+            }
+            map.next_value_seed(Self)?;
+        }
+        Ok(())
+    }
+}
+
 /// Whether brackets outside strings nest deeper than `limit`. The text need not be valid.
 fn is_deeper_than(text: &[u8], limit: usize) -> bool {
     // Few openers anywhere, also inside strings, settle almost every text without looking at each byte.
@@ -347,22 +445,60 @@ mod tests {
         assert!(read(&text).is_ok());
     }
 
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
     #[test]
     fn a_scalar_tells_what_a_value_is() {
-        let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
         for (text, expected) in [
-            ("null", Some(Scalar::Null)),
-            ("true", Some(Scalar::Bool)),
-            ("18446744073709551615", Some(Scalar::Unsigned(u64::MAX))),
-            ("-1", Some(Scalar::Negative(-1))),
-            ("1.5", Some(Scalar::Float(1.5))),
-            ("1e400", None),
-            (r#""a\tb""#, Some(Scalar::Text("a\tb".into()))),
-            (r#""\ud800""#, None),
-            ("[[1],{}]", Some(Scalar::Array)),
-            (r#"{"a":{}}"#, Some(Scalar::Object)),
+            ("null", Scalar::Null),
+            ("true", Scalar::Bool),
+            ("18446744073709551615", Scalar::Unsigned(u64::MAX)),
+            ("-1", Scalar::Negative(-1)),
+            ("1.5", Scalar::Float(1.5)),
+            ("1e400", Scalar::BeyondDouble),
+            (r#""a\tb""#, Scalar::Text("a\tb".into())),
+            ("[[1],{}]", Scalar::Array),
+            (r#"{"a":{}}"#, Scalar::Object),
         ] {
             assert_eq!(scalar(&raw(text)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_that_come_twice_and_numbers_beyond_a_double_are_not_strict() {
+        let many = |last: &str| {
+            let names: String = (0..40).map(|n| format!("\"{n}\":{{}},")).collect();
+            format!("[{{{names}\"{last}\":1}}]")
+        };
+        for text in [
+            r#"{"a":{"b":1,"c":2,"\u0062":3}}"#,
+            r#"[[{"a":1,"a":1}]]"#,
+            r#"{"a":[1e999]}"#,
+            "-1e309",
+            &many("3"),
+            &many("39"),
+        ] {
+            assert!(!is_strict(&raw(text)), "{text}");
+        }
+        for text in [
+            r#"{"a":{"a":[{"a":1},{"a":2}]}}"#,
+            "12345678901234567890123",
+            "1e-999",
+            &many("40"),
+        ] {
+            assert!(is_strict(&raw(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_elements_of_an_array_keep_their_text() {
+        let mut found = Vec::new();
+        elements(" [1.50, {\n} ,[]]\n", |element| found.push(element.get())).unwrap();
+        assert_eq!(found, ["1.50", "{\n}", "[]"]);
+        for text in ["[1", "[1]2", "{}", ""] {
+            assert!(elements(text, |_| ()).is_err(), "{text}");
         }
     }
 

@@ -11,6 +11,7 @@ pub mod json;
 pub mod json_lines;
 pub mod key;
 pub mod proxy;
+pub mod surrogates;
 pub mod syslog;
 #[cfg(test)]
 pub(crate) mod testing;

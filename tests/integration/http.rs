@@ -109,6 +109,48 @@ fn flat_and_nested_events_come_back_as_the_same_row() {
 }
 
 #[test]
+fn bodies_are_taken_as_clients_write_and_name_them() {
+    let server = Server::new();
+    let bodies = [
+        ("application/octet-stream", "{\"event\":\"0\"}\n"),
+        ("text/json", "{\"event\":\"1\"}\n"),
+        ("application/json-lines", "{\"event\":\"2\"}\n"),
+        (
+            "application/json",
+            "[{\"event\":\"3\"},\n {\"event\":\"4\"}]",
+        ),
+        (
+            "application/json",
+            "{\n  \"event\": \"5\",\n  \"a\": [\n    1\n  ]\n}\n",
+        ),
+        // A property that the SDK spread over the `type`.
+        ("application/json", "{\"type\":\"click\",\"event\":\"6\"}"),
+        (
+            "application/json",
+            "{\"type\":\"TRACK\",\"event\":\"7\",\"cut\":\"a \\ud83d\",\"big\":1e999}",
+        ),
+    ];
+    for (media_type, body) in bodies {
+        let headers = [("X-API-Key", KEY), ("Content-Type", media_type)];
+        let response = server.http("POST", "/v1/events", &headers, body.as_bytes());
+        assert_eq!(response.status, 202, "{body}: {response:?}");
+    }
+    let rows = server.export(1, "events");
+    let expected: Vec<String> = (0..8).map(|n| n.to_string()).collect();
+    assert_eq!(column(&rows, "name"), expected);
+    assert!(column(&rows, "type").iter().all(|kind| kind == "track"));
+    let properties = |n: usize| &rows[n]["properties"];
+    assert_eq!(*properties(5), json!({"a": [1]}));
+    assert_eq!(*properties(6), json!({"type": "click"}));
+    assert_eq!(*properties(7), json!({"cut": "a \u{fffd}", "big": "1e999"}));
+    for media_type in ["multipart/form-data", "application/x-protobuf"] {
+        let headers = [("X-API-Key", KEY), ("Content-Type", media_type)];
+        let response = server.http("POST", "/v1/events", &headers, b"{\"event\":\"no\"}");
+        assert_eq!(response.status, 415, "{media_type}");
+    }
+}
+
+#[test]
 fn every_type_of_event_and_log_lines_come_back_with_all_their_fields() {
     let server = Server::new();
     let since = Since::now();

@@ -25,7 +25,7 @@ use crate::wire::key::StreamingKey;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-const JSON_LINES: &str = "JSON lines (application/x-ndjson, application/json or text/plain)";
+const JSON_LINES: &str = "JSON lines, as any type but those of other formats";
 const FLATBUFFER: &str =
     "a Batch FlatBuffer (application/x-flatbuffers or application/octet-stream)";
 
@@ -248,22 +248,44 @@ fn check_media_type(endpoint: Endpoint, value: Option<&[u8]>) -> Result<(), Refu
             Ok(())
         }
         Endpoint::Ingest => Err(Refusal::MediaType(FLATBUFFER)),
-        // Lines are checked one by one, so a missing type or that of `curl --data-binary` does no harm.
-        Endpoint::Events | Endpoint::Logs
-            if essence.is_none()
-                || is_one_of(&[
-                    "application/x-ndjson",
-                    "application/ndjson",
-                    "application/jsonl",
-                    "application/json",
-                    "text/plain",
-                    "application/x-www-form-urlencoded",
-                ]) =>
-        {
-            Ok(())
+        // Clients name JSON as they like, or not at all, and each line is judged. What a type of another format
+        // announces would only be refused line by line.
+        Endpoint::Events | Endpoint::Logs if essence.is_some_and(is_of_another_format) => {
+            Err(Refusal::MediaType(JSON_LINES))
         }
-        Endpoint::Events | Endpoint::Logs => Err(Refusal::MediaType(JSON_LINES)),
+        Endpoint::Events | Endpoint::Logs => Ok(()),
     }
+}
+
+/// Whether a media type is that of a format which no JSON is sent as.
+fn is_of_another_format(essence: &[u8]) -> bool {
+    const KINDS: [&str; 6] = [
+        "audio/",
+        "font/",
+        "image/",
+        "model/",
+        "multipart/",
+        "video/",
+    ];
+    const FORMATS: [&str; 10] = [
+        "avro",
+        "cbor",
+        "flatbuffers",
+        "grpc",
+        "gzip",
+        "msgpack",
+        "protobuf",
+        "thrift",
+        "xml",
+        "zip",
+    ];
+    let essence = essence.to_ascii_lowercase();
+    // `application/vnd.google.protobuf`, `application/grpc+proto`, `application/x-msgpack`, `image/svg+xml`.
+    let mut words = essence.split(|byte| matches!(byte, b'/' | b'.' | b'-' | b'+'));
+    KINDS
+        .iter()
+        .any(|kind| essence.starts_with(kind.as_bytes()))
+        || words.any(|word| FORMATS.iter().any(|format| format.as_bytes() == word))
 }
 
 #[cfg(test)]
@@ -275,7 +297,27 @@ mod tests {
         let json = |v: &str| check_media_type(Endpoint::Events, Some(v.as_bytes())).is_ok();
         assert!(json("Application/JSON; charset=utf-8"));
         assert!(json("text/plain;charset=UTF-8"));
-        assert!(!json("multipart/form-data; boundary=x"));
+        for other in [
+            "application/octet-stream",
+            "text/json",
+            "application/json-lines",
+            "application/vnd.api+json",
+            "",
+        ] {
+            assert!(json(other), "{other}");
+        }
+        for other in [
+            "multipart/form-data; boundary=x",
+            "application/x-flatbuffers",
+            "application/x-protobuf",
+            "application/vnd.google.protobuf",
+            "application/gRPC+proto",
+            "application/msgpack",
+            "text/xml; charset=utf-8",
+            "image/png",
+        ] {
+            assert!(!json(other), "{other}");
+        }
         assert!(check_media_type(Endpoint::Logs, None).is_ok());
         assert!(check_media_type(Endpoint::Ingest, None).is_err());
         assert!(check_media_type(Endpoint::Ingest, Some(b"application/json")).is_err());

@@ -7,13 +7,14 @@ use crate::journal::Record;
 use crate::tables::decode::payload::{EVENT_OBJECTS, Payload};
 use crate::tables::decode::{reject, time_ms, time_ns};
 use crate::tables::id::{hex, uuid};
-use crate::tables::object::{Label, write_object};
+use crate::tables::object::{Label, append_object};
 use crate::tables::row::{EventRow, LogRow, MetricRow, Row, SnapshotRow, SpanRow};
 use crate::wire::entries::{
     Bucket, EVENT_TYPES, Entries, Entry, Event, LOG_LEVELS, LOG_TYPES, LogEntry, METRIC_TYPES,
     MetricEntry, SPAN_KINDS, SPAN_STATUSES, Snapshot, Span, TEMPORALITIES,
 };
 use crate::wire::json::JsonError;
+use crate::wire::surrogates::replace_lone;
 
 pub(super) fn decode(record: &Record<'_>, schema_type: u8, each: &mut dyn FnMut(Row<'_>)) {
     match schema_type {
@@ -38,7 +39,7 @@ trait IntoRow<'a>: Entry<'a> {
     fn payload(&self) -> Option<&'a [u8]>;
 
     /// Gives `each` the row; the members of the JSON object are in `payload`.
-    fn row(&self, record: &Record<'a>, payload: &mut Payload<'a>, each: &mut dyn FnMut(Row<'_>));
+    fn row(&self, record: &Record<'_>, payload: &mut Payload<'_>, each: &mut dyn FnMut(Row<'_>));
 }
 
 fn rows<'a, E: IntoRow<'a>>(record: &Record<'a>, each: &mut dyn FnMut(Row<'_>)) {
@@ -59,12 +60,20 @@ fn rows<'a, E: IntoRow<'a>>(record: &Record<'a>, each: &mut dyn FnMut(Row<'_>)) 
             }
         };
         sound += 1;
-        match payload.read(entry.payload()) {
-            Ok(()) => entry.row(record, &mut payload, each),
-            Err(error) => {
-                let reason = payload_reason(index + 1, total, &error);
-                reject(each, E::SCHEMA, reason, entry.payload().unwrap_or_default());
+        let written = match entry.payload().and_then(replace_lone) {
+            None => payload
+                .read(entry.payload())
+                .map(|()| entry.row(record, &mut payload, each)),
+            Some(replaced) => {
+                let mut payload = Payload::default();
+                payload
+                    .read(Some(&replaced))
+                    .map(|()| entry.row(record, &mut payload, each))
             }
+        };
+        if let Err(error) = written {
+            let reason = payload_reason(index + 1, total, &error);
+            reject(each, E::SCHEMA, reason, entry.payload().unwrap_or_default());
         }
     }
     if let Some((number, error)) = first_error {
@@ -87,7 +96,7 @@ impl<'a> IntoRow<'a> for Event<'a> {
         self.payload
     }
 
-    fn row(&self, record: &Record<'a>, payload: &mut Payload<'a>, each: &mut dyn FnMut(Row<'_>)) {
+    fn row(&self, record: &Record<'_>, payload: &mut Payload<'_>, each: &mut dyn FnMut(Row<'_>)) {
         let user_id = payload.take_id("user_id").filter(|id| !id.is_empty());
         let group_id = payload.take_id("group_id").filter(|id| !id.is_empty());
         payload.unnest(EVENT_OBJECTS);
@@ -112,7 +121,7 @@ impl<'a> IntoRow<'a> for LogEntry<'a> {
         self.payload
     }
 
-    fn row(&self, record: &Record<'a>, payload: &mut Payload<'a>, each: &mut dyn FnMut(Row<'_>)) {
+    fn row(&self, record: &Record<'_>, payload: &mut Payload<'_>, each: &mut dyn FnMut(Row<'_>)) {
         let message = payload.take_text("message");
         each(Row::Log(LogRow {
             time_ns: time_ms(self.timestamp_ms, record),
@@ -135,7 +144,7 @@ impl<'a> IntoRow<'a> for MetricEntry<'a> {
         None
     }
 
-    fn row(&self, record: &Record<'a>, _: &mut Payload<'a>, each: &mut dyn FnMut(Row<'_>)) {
+    fn row(&self, record: &Record<'_>, _: &mut Payload<'_>, each: &mut dyn FnMut(Row<'_>)) {
         let kind = from_1(&METRIC_TYPES, self.metric_type);
         let histogram = self.histogram.as_ref();
         each(Row::Metric(MetricRow {
@@ -164,7 +173,7 @@ impl<'a> IntoRow<'a> for Span<'a> {
         self.payload
     }
 
-    fn row(&self, record: &Record<'a>, payload: &mut Payload<'a>, each: &mut dyn FnMut(Row<'_>)) {
+    fn row(&self, record: &Record<'_>, payload: &mut Payload<'_>, each: &mut dyn FnMut(Row<'_>)) {
         each(Row::Span(SpanRow {
             time_ns: time_ns(self.timestamp_ns, record),
             duration_ns: Some(self.duration_ns),
@@ -189,7 +198,7 @@ impl<'a> IntoRow<'a> for Snapshot<'a> {
         self.payload
     }
 
-    fn row(&self, record: &Record<'a>, payload: &mut Payload<'a>, each: &mut dyn FnMut(Row<'_>)) {
+    fn row(&self, record: &Record<'_>, payload: &mut Payload<'_>, each: &mut dyn FnMut(Row<'_>)) {
         each(Row::Snapshot(SnapshotRow {
             time_ns: time_ms(self.timestamp_ms, record),
             connector: self.source.map(Cow::Borrowed),
@@ -219,7 +228,7 @@ fn labels(metric: &MetricEntry<'_>) -> Option<String> {
         return None;
     }
     let mut object = String::new();
-    write_object(&mut object, &labels);
+    append_object(&mut object, &labels);
     Some(object)
 }
 

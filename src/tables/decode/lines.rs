@@ -6,10 +6,14 @@ use crate::tables::decode::{reject, time_ms};
 use crate::tables::id::uuid_text;
 use crate::tables::row::{EventRow, LogRow, Row};
 use crate::wire::json_lines::{LineFault, LineKind, event_line, lines, log_line};
+use crate::wire::surrogates::replace_lone;
 
 pub(super) fn decode(record: &Record<'_>, kind: LineKind, each: &mut dyn FnMut(Row<'_>)) {
+    // Records of earlier versions have lone surrogates.
+    let replaced = replace_lone(record.payload);
+    let text = replaced.as_deref().unwrap_or(record.payload);
     let mut payload = Payload::default();
-    for line in lines(record.payload) {
+    for line in lines(text) {
         if line.is_blank() {
             continue;
         }
@@ -19,18 +23,20 @@ pub(super) fn decode(record: &Record<'_>, kind: LineKind, each: &mut dyn FnMut(R
             LineKind::Log => (log(record, line.text, &mut payload, each), "json_logs"),
         };
         if let Err(fault) = decoded {
-            reject(each, schema, fault.to_string(), line.text);
+            let came = record.payload.get(line.start..line.start + line.text.len());
+            reject(each, schema, fault.to_string(), came.unwrap_or(line.text));
         }
     }
 }
 
 fn event<'a>(
     record: &Record<'_>,
-    line: &'a [u8],
+    text: &'a [u8],
     payload: &mut Payload<'a>,
     each: &mut dyn FnMut(Row<'_>),
 ) -> Result<(), LineFault> {
-    let line = event_line(line, &mut payload.members)?;
+    let line = event_line(text, &mut payload.members)?;
+    payload.keep(text, &line.misfits)?;
     payload.unnest(EVENT_OBJECTS);
     each(Row::Event(EventRow {
         time_ns: time_ms(line.timestamp_ms.unwrap_or_default(), record),
@@ -48,17 +54,18 @@ fn event<'a>(
 
 fn log<'a>(
     record: &Record<'_>,
-    line: &'a [u8],
+    text: &'a [u8],
     payload: &mut Payload<'a>,
     each: &mut dyn FnMut(Row<'_>),
 ) -> Result<(), LineFault> {
-    let line = log_line(line, &mut payload.members)?;
+    let line = log_line(text, &mut payload.members)?;
+    payload.keep(text, &line.misfits)?;
     payload.unnest(LOG_OBJECTS);
     each(Row::Log(LogRow {
         time_ns: time_ms(line.timestamp_ms.unwrap_or_default(), record),
         kind: Some(line.kind),
         level: Some(line.level),
-        message: Some(line.message),
+        message: line.message,
         service: line.service,
         host: line.source,
         session_id: line.session_id.and_then(uuid_text),

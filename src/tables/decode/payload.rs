@@ -1,10 +1,11 @@
 //! The JSON object that a sender's data is, sorted into columns and what is left.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 
-use crate::tables::object::write_object;
+use crate::tables::object::append_object;
 use crate::wire::json::{self, JsonError, Member, Scalar};
 use crate::wire::json_lines::id_text;
 
@@ -31,17 +32,27 @@ impl<'a> Payload<'a> {
         }
     }
 
+    /// Adds the members of the object in `line` that have one of these names.
+    pub(super) fn keep(&mut self, line: &'a [u8], names: &[&str]) -> Result<(), JsonError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let mut all = Vec::new();
+        json::members(line, &mut all)?;
+        all.retain(|(name, _)| names.contains(&name.as_ref()));
+        self.members.append(&mut all);
+        Ok(())
+    }
+
     /// Takes out the members of this name that are ids, and gives the last one.
     pub(super) fn take_id(&mut self, name: &str) -> Option<Cow<'a, str>> {
-        self.take(name, |value| {
-            json::scalar(value).and_then(|id| id_text(id).ok())
-        })
+        self.take(name, |value| id_text(json::scalar(value)))
     }
 
     /// Takes out the members of this name that are text, and gives the last one.
     pub(super) fn take_text(&mut self, name: &str) -> Option<Cow<'a, str>> {
         self.take(name, |value| match json::scalar(value) {
-            Some(Scalar::Text(text)) => Some(text),
+            Scalar::Text(text) => Some(text),
             _ => None,
         })
     }
@@ -64,7 +75,8 @@ impl<'a> Payload<'a> {
     }
 
     /// Puts the members of these objects in the objects' places. What has such a name and is no object
-    /// stays what it is: flat user data may use any name.
+    /// stays what it is: flat user data may use any name. So does an object that shares a name with what is beside
+    /// it: nothing is lost.
     pub(super) fn unnest(&mut self, objects: &[&str]) {
         let is_nested = |(name, value): &Member<'_>| {
             objects.contains(&name.as_ref()) && value.get().starts_with('{')
@@ -72,16 +84,20 @@ impl<'a> Payload<'a> {
         if !self.members.iter().any(is_nested) {
             return;
         }
-        for member in std::mem::take(&mut self.members) {
-            let before = self.members.len();
-            if is_nested(&member) {
-                let text = member.1.get().as_bytes();
-                if json::members(text, &mut self.members).is_ok() {
-                    continue;
-                }
-                self.members.truncate(before);
+        let members = std::mem::take(&mut self.members);
+        let mut beside: Vec<_> = members.iter().filter(|m| !is_nested(m)).cloned().collect();
+        for member in members {
+            let mut inner = Vec::new();
+            let text = member.1.get().as_bytes();
+            if is_nested(&member)
+                && json::members(text, &mut inner).is_ok()
+                && !share_a_name(&beside, &inner)
+            {
+                beside.extend_from_slice(&inner);
+                self.members.append(&mut inner);
+            } else {
+                self.members.push(member);
             }
-            self.members.push(member);
         }
     }
 
@@ -90,7 +106,21 @@ impl<'a> Payload<'a> {
         if self.members.is_empty() {
             return None;
         }
-        write_object(&mut self.text, &self.members);
+        self.text.clear();
+        append_object(&mut self.text, &self.members);
         Some(Cow::Borrowed(&self.text))
     }
+}
+
+/// Up to so many pairs are compared, which takes less time than hashing.
+const COMPARED_PAIRS: usize = 256;
+
+fn share_a_name(some: &[Member<'_>], others: &[Member<'_>]) -> bool {
+    if some.len() * others.len() <= COMPARED_PAIRS {
+        return some
+            .iter()
+            .any(|(name, _)| others.iter().any(|(other, _)| name == other));
+    }
+    let names: HashSet<&str> = some.iter().map(|(name, _)| name.as_ref()).collect();
+    others.iter().any(|(name, _)| names.contains(name.as_ref()))
 }

@@ -292,10 +292,68 @@ fn flat_and_nested_event_lines_land_in_the_same_columns() {
 }
 
 #[test]
+fn a_nested_object_that_shares_a_name_with_what_is_beside_it_stays_whole() {
+    for (line, properties) in [
+        (
+            r#"{"event":"a","x":1,"properties":{"x":2,"y":3}}"#,
+            r#"{"x":1,"properties":{"x":2,"y":3}}"#,
+        ),
+        (
+            r#"{"event":"a","properties":{"x":2},"traits":{"x":3},"y":1}"#,
+            r#"{"x":2,"traits":{"x":3},"y":1}"#,
+        ),
+    ] {
+        let rows = rows(Encoding::JsonEvents, line.as_bytes());
+        let expected = format!("\"properties\":{properties}}}");
+        assert!(rows[0].ends_with(&expected), "{rows:?}");
+    }
+}
+
+#[test]
 fn a_nested_name_that_is_no_object_stays_a_property() {
     let line = br#"{"event":"a","properties":"flat","traits":[1]}"#;
     let rows = rows(Encoding::JsonEvents, line);
     assert!(rows[0].ends_with(r#""properties":{"properties":"flat","traits":[1]}}"#));
+}
+
+#[test]
+fn a_users_member_with_the_name_of_a_column_is_a_property() {
+    for (line, columns) in [
+        (
+            r#"{"type":"click","event":"X","a":1}"#,
+            r#""type":"track","name":"X","user_id":null,"device_id":null,"session_id":null,"group_id":null,"service":null,"properties":{"a":1,"type":"click"}}"#,
+        ),
+        (
+            r#"{"type":"Track","event":{"b":1.50},"timestamp":1e999,"user_id":7.5,"service":[1,1]}"#,
+            r#""type":"track","name":null,"user_id":null,"device_id":null,"session_id":null,"group_id":null,"service":null,"properties":{"event":{"b":1.50},"timestamp":"1e999","user_id":7.5,"service":[1,1]}}"#,
+        ),
+    ] {
+        let rows = rows(Encoding::JsonEvents, line.as_bytes());
+        assert_eq!(rows, [format!("2023-11-14T22:13:20.000Z {columns}")]);
+    }
+    let line = br#"{"message":{"a":1},"level":"loud","type":"audit","data":{"message":"inner","level":1}}"#;
+    let rows = rows(Encoding::JsonLogs, line);
+    assert!(
+        rows[0].contains(
+            r#""type":"log","level":"info","message":null,"service":null,"host":null,"session_id":null,"attributes":{"data":{"message":"inner","level":1},"message":{"a":1},"level":"loud","type":"audit"}"#
+        ),
+        "{rows:?}"
+    );
+}
+
+#[test]
+fn rows_are_strict_whatever_the_payload_has() {
+    let payload =
+        br#"{"cut":"\ud83d","big":-1e999,"in":{"a":1,"\u0061":[1E400]},"\udc00":"\ud83d\ude00"}"#;
+    let properties = r#""properties":{"cut":"\ufffd","big":"-1e999","in":{"a":["1E400"]},"\ufffd":"\ud83d\ude00"}}"#
+        .replace(r#""\ufffd":"#, "\"\u{fffd}\":");
+    let row = &flat(1, &events(&[event(Some(payload))]))[0];
+    assert!(row.ends_with(&properties), "{row}");
+    // As records of earlier versions hold it.
+    let line = [br#"{"event":"\ud83d","#.as_slice(), &payload[1..]].concat();
+    let row = &rows(Encoding::JsonEvents, &line)[0];
+    assert!(row.ends_with(&properties), "{row}");
+    assert!(row.contains("\"name\":\"\u{fffd}\""), "{row}");
 }
 
 #[test]
@@ -330,6 +388,7 @@ proptest! {
         lines in proptest::collection::vec(proptest::sample::select(vec![
             r#"{"event":"a","timestamp":1e30}"#, r#"{"type":"group","group_id":-1}"#, "\n", "{",
             r#"{"event":"\ud800"}"#, r#"{"event":"a","properties":{"\ud800":1}}"#, "{\"event\":\"b\"}\r",
+            r#"{"event":1e999,"type":7}"#, r#"{"type":"click","event":"a","user_id":{"a":1,"a":2}}"#,
         ]), 0..12),
     ) {
         let body = bytes::Bytes::from(lines.join("\n"));

@@ -154,6 +154,35 @@ proptest! {
     }
 
     #[test]
+    fn what_is_accepted_comes_back(choice in 0u8..2, parts in proptest::collection::vec(
+        prop_oneof![
+            4 => proptest::sample::select(vec![
+                "{\"event\":\"a\",", "{\"message\":", "\"type\":", "\"click\"", "\"level\":", "\"a\":", "\"\\u0061\":",
+                "\"properties\":{", "\"data\":{", "{", "}", "[", "]", ",", "\n", "1e999", "1.50", "\"\\ud83d\"", "\"\\udc00",
+                "\"\\\\ud83d\"", "null", "\"x\"", "\"x\":1", "\"x\":1}",
+            ]).prop_map(str::to_owned),
+            1 => "[ -~]{0,3}",
+        ],
+        0..16,
+    )) {
+        let mut data = vec![choice];
+        data.extend(parts.concat().bytes());
+        fuzz::fuzz_accepted(&data);
+    }
+
+    #[test]
+    fn any_value_comes_back(name in "[a-c]{1,2}", text: String, number: i64, nested in "[ -~]{0,6}") {
+        let line = serde_json::json!({
+            "event": "e", "message": "m", name: {"text": text, "list": [number, {"in": nested}]},
+        });
+        for choice in [0, 1] {
+            let mut data = vec![choice];
+            data.extend(line.to_string().bytes());
+            fuzz::fuzz_accepted(&data);
+        }
+    }
+
+    #[test]
     fn arbitrary_lines_give_valid_lines(choice in 6u8..8, lines in proptest::collection::vec(
         proptest::sample::select(vec![
             r#"{"event":"a","properties":{"x":1,"\ud800":2},"traits":{"x":[1 , 2]}}"#,

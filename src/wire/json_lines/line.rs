@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::MAX_LINE_BYTES;
 use crate::wire::entries::{EVENT_TYPES, LOG_LEVELS, LOG_TYPES};
@@ -12,36 +13,15 @@ use crate::wire::json::{self, JsonError, Member, ReadName, ReadScalar, Scalar};
 /// Why a line is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LineFault {
-    /// The body is one JSON array.
-    #[error("expected JSON lines (one object a line), found one JSON array")]
-    ArrayBody,
     /// The line is longer than [`MAX_LINE_BYTES`].
     #[error("expected at most {MAX_LINE_BYTES} bytes a line, found {0}")]
     TooLong(usize),
     /// The line is not one JSON object.
     #[error("{0}")]
     Json(#[from] JsonError),
-    /// A member is of another type.
-    #[error("{field}: expected {expected}, found {found}")]
-    Type {
-        /// The member.
-        field: &'static str,
-        /// What it must be.
-        expected: &'static str,
-        /// What it is.
-        found: &'static str,
-    },
-    /// A `type` that events do not have.
+    /// A `type` that events do not have, and no `event`, with which it would be a property of a track.
     #[error("type: expected one of track, identify, group, alias, enrich, context")]
     EventType,
-    /// A `type` that logs do not have.
-    #[error("type: expected one of log, enrich")]
-    LogType,
-    /// A `level` that is none.
-    #[error(
-        "level: expected one of emergency, alert, critical, error, warning, notice, info, debug, trace"
-    )]
-    Level,
     /// A track without the name of its event.
     #[error("event: required when type is track")]
     EventMissing,
@@ -58,7 +38,7 @@ pub enum LineFault {
 pub struct EventLine<'a> {
     /// One of [`EVENT_TYPES`]; track if the line names an event and no type.
     pub kind: &'static str,
-    /// Name of the event; there for a track.
+    /// Name of the event; there for a track, unless it is a misfit.
     pub event: Option<Cow<'a, str>>,
     /// Any text.
     pub device_id: Option<Cow<'a, str>>,
@@ -72,6 +52,8 @@ pub struct EventLine<'a> {
     pub service: Option<Cow<'a, str>>,
     /// Milliseconds since 1970; a fraction is cut.
     pub timestamp_ms: Option<u64>,
+    /// Members with the name of a column whose value the column cannot have: they are the user's own.
+    pub misfits: Misfits,
 }
 
 /// The columns of a log line. `null` counts as absent, and of members of one name the last counts.
@@ -81,8 +63,8 @@ pub struct LogLine<'a> {
     pub kind: &'static str,
     /// One of [`LOG_LEVELS`]; info if absent.
     pub level: &'static str,
-    /// The text.
-    pub message: Cow<'a, str>,
+    /// The text; `None` where it is a misfit.
+    pub message: Option<Cow<'a, str>>,
     /// Milliseconds since 1970; a fraction is cut.
     pub timestamp_ms: Option<u64>,
     /// The host.
@@ -91,67 +73,95 @@ pub struct LogLine<'a> {
     pub service: Option<Cow<'a, str>>,
     /// Any text.
     pub session_id: Option<Cow<'a, str>>,
+    /// Members with the name of a column whose value the column cannot have: they are the user's own.
+    pub misfits: Misfits,
 }
 
-/// Reads an event line; the members that are no columns go to `rest`.
+/// Names of members of one line, without an allocation where there are none.
+pub type Misfits = Vec<&'static str>;
+
+/// Reads an event line; the members that are no columns go to `rest`, but for the misfits.
+///
+/// The SDKs spread what users say over the line, so a user's member may bear the name of a column: it is never a
+/// reason to refuse the line.
 pub fn event_line<'a>(
     line: &'a [u8],
     rest: &mut impl Rest<'a>,
 ) -> Result<EventLine<'a>, LineFault> {
     let mut found = EventMembers::default();
     read(line, &mut found, rest)?;
-    let event = text("event", found.event)?.filter(|name| !name.is_empty());
-    let kind = match text("type", found.kind)? {
-        Some(kind) => one_of(&EVENT_TYPES, &kind).ok_or(LineFault::EventType)?,
-        None if event.is_some() => "track",
-        None => return Err(LineFault::TypeMissing),
+    let mut misfits = Misfits::new();
+    let event = text("event", found.event, &mut misfits).filter(|name| !name.is_empty());
+    let has_event = event.is_some() || !misfits.is_empty();
+    let kind = match found.kind {
+        None | Some(Scalar::Null) if has_event => "track",
+        None | Some(Scalar::Null) => return Err(LineFault::TypeMissing),
+        Some(kind) => match one_of(&EVENT_TYPES, &kind) {
+            Some(kind) => kind,
+            None if has_event => {
+                misfits.push("type");
+                "track"
+            }
+            None => return Err(LineFault::EventType),
+        },
     };
-    if event.is_none() && kind == "track" {
+    if !has_event && kind == "track" {
         return Err(LineFault::EventMissing);
     }
     Ok(EventLine {
         kind,
         event,
-        device_id: text("device_id", found.device_id)?,
-        session_id: text("session_id", found.session_id)?,
-        user_id: id("user_id", found.user_id)?,
-        group_id: id("group_id", found.group_id)?,
-        service: text("service", found.service)?,
-        timestamp_ms: timestamp(found.timestamp)?,
+        device_id: text("device_id", found.device_id, &mut misfits),
+        session_id: text("session_id", found.session_id, &mut misfits),
+        user_id: id("user_id", found.user_id, &mut misfits),
+        group_id: id("group_id", found.group_id, &mut misfits),
+        service: text("service", found.service, &mut misfits),
+        timestamp_ms: timestamp(found.timestamp, &mut misfits),
+        misfits,
     })
 }
 
-/// Reads a log line; the members that are no columns go to `rest`.
+/// Reads a log line; the members that are no columns go to `rest`, but for the misfits.
 pub fn log_line<'a>(line: &'a [u8], rest: &mut impl Rest<'a>) -> Result<LogLine<'a>, LineFault> {
     let mut found = LogMembers::default();
     read(line, &mut found, rest)?;
+    if matches!(found.message, None | Some(Scalar::Null)) {
+        return Err(LineFault::MessageMissing);
+    }
+    let mut misfits = Misfits::new();
+    let mut word = |field, found: Found<'a>, read: fn(&Scalar<'a>) -> Option<&'static str>| {
+        let found = found.filter(|found| *found != Scalar::Null)?;
+        let word = read(&found);
+        if word.is_none() {
+            misfits.push(field);
+        }
+        word
+    };
+    let kind = word("type", found.kind, |kind| one_of(&LOG_TYPES, kind)).unwrap_or("log");
+    let level = word("level", found.level, level).unwrap_or("info");
     Ok(LogLine {
-        kind: match text("type", found.kind)? {
-            Some(kind) => one_of(&LOG_TYPES, &kind).ok_or(LineFault::LogType)?,
-            None => "log",
-        },
-        level: match text("level", found.level)? {
-            Some(level) => self::level(&level).ok_or(LineFault::Level)?,
-            None => "info",
-        },
-        message: text("message", found.message)?.ok_or(LineFault::MessageMissing)?,
-        timestamp_ms: timestamp(found.timestamp)?,
-        source: text("source", found.source)?,
-        service: text("service", found.service)?,
-        session_id: text("session_id", found.session_id)?,
+        kind,
+        level,
+        message: text("message", found.message, &mut misfits),
+        timestamp_ms: timestamp(found.timestamp, &mut misfits),
+        source: text("source", found.source, &mut misfits),
+        service: text("service", found.service, &mut misfits),
+        session_id: text("session_id", found.session_id, &mut misfits),
+        misfits,
     })
 }
 
-fn one_of(names: &[&'static str], name: &str) -> Option<&'static str> {
-    names.iter().find(|known| **known == name).copied()
+/// The one of these words that a value is, of either case.
+fn one_of(names: &[&'static str], value: &Scalar<'_>) -> Option<&'static str> {
+    let Scalar::Text(word) = value else {
+        return None;
+    };
+    let is_it = |name: &&&str| name.eq_ignore_ascii_case(word);
+    names.iter().find(is_it).copied()
 }
 
-/// The level of this name, of either case. The short names of syslog and of common loggers are read too.
-fn level(name: &str) -> Option<&'static str> {
-    let known = |known: &&&str| known.eq_ignore_ascii_case(name);
-    if let Some(level) = LOG_LEVELS.iter().find(known) {
-        return Some(level);
-    }
+/// The level that a value names. The short names of syslog and of common loggers are read too.
+fn level(value: &Scalar<'_>) -> Option<&'static str> {
     const SHORT: [(&str, &str); 5] = [
         ("warn", "warning"),
         ("err", "error"),
@@ -159,79 +169,82 @@ fn level(name: &str) -> Option<&'static str> {
         ("fatal", "critical"),
         ("emerg", "emergency"),
     ];
-    let short = SHORT.iter().find(|(short, _)| known(&short));
-    short.map(|(_, level)| *level)
+    one_of(&LOG_LEVELS, value).or_else(|| {
+        let short = one_of(&SHORT.map(|(short, _)| short), value)?;
+        SHORT
+            .iter()
+            .find(|(name, _)| *name == short)
+            .map(|(_, level)| *level)
+    })
 }
 
 type Found<'a> = Option<Scalar<'a>>;
 
-fn text<'a>(field: &'static str, found: Found<'a>) -> Result<Option<Cow<'a, str>>, LineFault> {
+fn text<'a>(field: &'static str, found: Found<'a>, misfits: &mut Misfits) -> Option<Cow<'a, str>> {
     match found {
-        None | Some(Scalar::Null) => Ok(None),
-        Some(Scalar::Text(text)) => Ok(Some(text)),
-        Some(other) => Err(mismatch(field, "a string", &other)),
+        None | Some(Scalar::Null) => None,
+        Some(Scalar::Text(text)) => Some(text),
+        Some(_) => {
+            misfits.push(field);
+            None
+        }
     }
 }
 
-fn id<'a>(field: &'static str, found: Found<'a>) -> Result<Option<Cow<'a, str>>, LineFault> {
-    match found {
-        None | Some(Scalar::Null) => Ok(None),
-        Some(id) => match id_text(id) {
-            Ok(id) => Ok(Some(id)),
-            Err(other) => Err(mismatch(field, "a string or a 64-bit integer", &other)),
-        },
+fn id<'a>(field: &'static str, found: Found<'a>, misfits: &mut Misfits) -> Option<Cow<'a, str>> {
+    let id = found.filter(|found| *found != Scalar::Null).map(id_text)?;
+    if id.is_none() {
+        misfits.push(field);
     }
+    id
 }
 
-/// An id as text: a string, or an integer that is exact. Anything else is given back.
-pub(crate) fn id_text(id: Scalar<'_>) -> Result<Cow<'_, str>, Scalar<'_>> {
+/// An id as text: a string, or an integer that is exact.
+pub(crate) fn id_text(id: Scalar<'_>) -> Option<Cow<'_, str>> {
     match id {
-        Scalar::Text(text) => Ok(text),
-        Scalar::Unsigned(number) => Ok(Cow::Owned(number.to_string())),
-        Scalar::Negative(number) => Ok(Cow::Owned(number.to_string())),
-        other => Err(other),
+        Scalar::Text(text) => Some(text),
+        Scalar::Unsigned(number) => Some(Cow::Owned(number.to_string())),
+        Scalar::Negative(number) => Some(Cow::Owned(number.to_string())),
+        _ => None,
     }
 }
 
-fn timestamp(found: Found<'_>) -> Result<Option<u64>, LineFault> {
-    match found {
-        None | Some(Scalar::Null) => Ok(None),
-        Some(Scalar::Unsigned(ms)) => Ok(Some(ms)),
+fn timestamp(found: Found<'_>, misfits: &mut Misfits) -> Option<u64> {
+    match found? {
+        Scalar::Null => None,
+        Scalar::Unsigned(ms) => Some(ms),
         // The cast saturates and cuts the fraction. Clocks of browsers give fractions.
-        Some(Scalar::Float(ms)) if ms >= 0.0 => Ok(Some(ms as u64)),
-        Some(Scalar::Negative(_) | Scalar::Float(_)) => Err(LineFault::Type {
-            field: "timestamp",
-            expected: TIMESTAMP,
-            found: "a negative number",
-        }),
-        Some(other) => Err(mismatch("timestamp", TIMESTAMP, &other)),
+        Scalar::Float(ms) if ms >= 0.0 => Some(ms as u64),
+        _ => {
+            misfits.push("timestamp");
+            None
+        }
     }
 }
 
-const TIMESTAMP: &str = "milliseconds since 1970 as a number";
-
-#[cold]
-fn mismatch(field: &'static str, expected: &'static str, found: &Scalar<'_>) -> LineFault {
-    let found = match found {
-        Scalar::Float(_) => "another number",
-        other => other.kind(),
-    };
-    LineFault::Type {
-        field,
-        expected,
-        found,
-    }
-}
-
-fn read<'a>(
+fn read<'a, C: Columns<'a>>(
     line: &'a [u8],
-    columns: &mut impl Columns<'a>,
+    columns: &mut C,
     rest: &mut impl Rest<'a>,
 ) -> Result<(), LineFault> {
     if line.len() > MAX_LINE_BYTES {
         return Err(LineFault::TooLong(line.len()));
     }
-    json::parse(json::object(line)?, ReadLine { columns, rest })?;
+    let text = json::object(line)?;
+    let Err(error) = json::parse(text, ReadLine { columns, rest }) else {
+        return Ok(());
+    };
+    // What the engine cannot read in a column may still be valid JSON.
+    let mut members = Vec::new();
+    json::members(text.as_bytes(), &mut members).map_err(|_| error)?;
+    *columns = C::default();
+    rest.clear();
+    for (name, value) in members {
+        match columns.column(&name) {
+            Some(column) => *column = Some(json::scalar(value)),
+            None => rest.take_raw(name, value),
+        }
+    }
     Ok(())
 }
 
@@ -239,6 +252,12 @@ fn read<'a>(
 pub trait Rest<'a> {
     /// Takes a member, whose value is next in `map`.
     fn take<A: MapAccess<'a>>(&mut self, name: Cow<'a, str>, map: &mut A) -> Result<(), A::Error>;
+
+    /// Takes a member.
+    fn take_raw(&mut self, name: Cow<'a, str>, value: &'a RawValue);
+
+    /// Forgets what it took.
+    fn clear(&mut self);
 }
 
 /// Drops them.
@@ -250,6 +269,10 @@ impl<'a> Rest<'a> for IgnoreRest {
     fn take<A: MapAccess<'a>>(&mut self, _: Cow<'a, str>, map: &mut A) -> Result<(), A::Error> {
         map.next_value::<IgnoredAny>().map(drop)
     }
+
+    fn take_raw(&mut self, _: Cow<'a, str>, _: &'a RawValue) {}
+
+    fn clear(&mut self) {}
 }
 
 /// Collects them.
@@ -258,10 +281,18 @@ impl<'a> Rest<'a> for Vec<Member<'a>> {
         self.push((name, map.next_value()?));
         Ok(())
     }
+
+    fn take_raw(&mut self, name: Cow<'a, str>, value: &'a RawValue) {
+        self.push((name, value));
+    }
+
+    fn clear(&mut self) {
+        self.clear();
+    }
 }
 
 /// The members of a line that are columns.
-trait Columns<'a> {
+trait Columns<'a>: Default {
     /// Where the member of this name goes; `None` if it is no column.
     fn column(&mut self, name: &str) -> Option<&mut Found<'a>>;
 }

@@ -331,7 +331,7 @@ fn classify(buf: &[u8], max_message_bytes: usize) -> Start {
         };
     };
     match buf.get(digits) {
-        None if digits <= KEY_HEX_LEN => return Start::Undecided,
+        None => return Start::Undecided,
         Some(b' ') if digits != KEY_HEX_LEN => {}
         _ => return Start::Line,
     }
@@ -355,10 +355,12 @@ fn classify(buf: &[u8], max_message_bytes: usize) -> Start {
     }
 }
 
-/// How many digits a count at the start of these bytes has, at most one more than a key; `None` if there is none.
+/// How many digits a count at the start of these bytes has, at most as many as a key; `None` if there is none.
 fn count_digits(buf: &[u8]) -> Option<usize> {
     let window = &buf[..buf.len().min(KEY_WORD_BYTES)];
-    matches!(window.first(), Some(b'1'..=b'9')).then(|| leading(window, u8::is_ascii_digit))
+    let digits = leading(window, u8::is_ascii_digit);
+    let is_count = matches!(window.first(), Some(b'1'..=b'9')) && digits <= KEY_HEX_LEN;
+    is_count.then_some(digits)
 }
 
 /// Whether a message starts here: with `<PRI>` or a key in front, perhaps behind a byte order mark; `None` while
@@ -405,7 +407,7 @@ fn may_start_frame(buf: &[u8]) -> Option<bool> {
         (open, Some(digits)) => match buf.get(digits) {
             Some(b' ') if digits != KEY_HEX_LEN => starts_message(&buf[digits + 1..]),
             Some(_) => open,
-            None => (digits > KEY_HEX_LEN).then_some(false),
+            None => None,
         },
         (other, None) => other,
     }

@@ -153,6 +153,20 @@ fn a_line_that_starts_with_a_number_is_no_count() {
 }
 
 #[test]
+fn more_digits_than_a_key_has_are_a_line_however_they_are_split() {
+    // What the fuzzer found: 33 digits, cut before their space.
+    crate::wire::syslog::fuzz::fuzz_framing(
+        b"\x04199999999999999\n\n\n999999999999999999999999999999982 <",
+    );
+    let stream = format!("{} <1>a\n", "9".repeat(33));
+    for at in 0..stream.len() {
+        let (first, second) = stream.as_bytes().split_at(at);
+        let (messages, error) = cut(100, &[first, second]);
+        assert_eq!((messages.len(), error), (1, None));
+    }
+}
+
+#[test]
 fn an_empty_counted_message_is_none() {
     // What the fuzzer found: the count of a newline.
     crate::wire::syslog::fuzz::fuzz_framing(b"\0,\xc0\xc81\x001 \n1");
