@@ -138,7 +138,7 @@ fn bodies_are_taken_as_clients_write_and_name_them() {
     let rows = server.export(1, "events");
     let expected: Vec<String> = (0..8).map(|n| n.to_string()).collect();
     assert_eq!(column(&rows, "name"), expected);
-    assert!(column(&rows, "type").iter().all(|kind| kind == "track"));
+    assert!(column(&rows, "type").iter().all(|kind| *kind == "track"));
     let properties = |n: usize| &rows[n]["properties"];
     assert_eq!(*properties(5), json!({"a": [1]}));
     assert_eq!(*properties(6), json!({"type": "click"}));
