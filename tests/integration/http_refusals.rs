@@ -76,7 +76,7 @@ fn lines_of_every_bad_kind_are_refused_one_by_one() {
         (b"{\"event\":\"escaped nul \\u0000\"}", true),
         (b"{\"type\":\"track\"}", false),
         (b"[1]", false),
-        (b"{\"type\":\"nothing\",\"event\":\"x\"}", false),
+        (b"{\"type\":\"nothing\",\"event\":\"\"}", false),
         (b"{\"event\":\"no final newline\"}", true),
     ];
     let body: Vec<&[u8]> = lines.iter().map(|(line, _)| *line).collect();
@@ -116,8 +116,9 @@ fn a_body_without_a_good_line_is_refused_whole() {
         400,
         "invalid_lines",
     );
-    let array = b"[\n{\"event\":\"a\"},\n{\"event\":\"b\"}\n]";
+    let array = b"[\n{\"event\":\"a\"},\n{\"event\":\"b\"}\n";
     assert_refused(&post(&server, "/v1/events", array), 400, "invalid_lines");
+    assert_refused(&post(&server, "/v1/events", b"[]"), 400, "empty_body");
     assert_refused(&post(&server, "/v1/events", b""), 400, "empty_body");
     assert_refused(&post(&server, "/v1/events", b"\n \r\n"), 400, "empty_body");
     let headers = [

@@ -13,6 +13,9 @@ use crate::wire::json::{self, JsonError, Member, ReadName, ReadScalar, Scalar};
 /// Why a line is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LineFault {
+    /// The body starts as an array and is none.
+    #[error("expected JSON lines or one JSON array, found an array that is cut or not valid JSON")]
+    BrokenArray,
     /// The line is longer than [`MAX_LINE_BYTES`].
     #[error("expected at most {MAX_LINE_BYTES} bytes a line, found {0}")]
     TooLong(usize),

@@ -124,7 +124,16 @@ fn check_one_value(kind: LineKind, body: &Body) -> Option<Checked> {
         }
     };
     if *first == b'[' {
-        json::elements(text, |value| element(value.get())).ok()?;
+        if json::elements(text, |value| element(value.get())).is_err() {
+            // A first line that is whole is a line. Else single lines of the array could pass as objects.
+            let first = lines(text.as_bytes()).find(|line| !line.is_blank())?;
+            if json::is_value(str::from_utf8(first.text).ok()?) {
+                return None;
+            }
+            checked = Checked::default();
+            checked.refuse(1, &LineFault::BrokenArray);
+            return Some(checked);
+        }
     } else if is_object_on_several_lines(kind, text) {
         element(text.trim_ascii());
     } else {
