@@ -107,6 +107,16 @@ impl Networks {
     }
 }
 
+impl fmt::Display for Networks {
+    /// As [`FromStr`] reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, network) in self.0.iter().enumerate() {
+            write!(f, "{}{network}", if i > 0 { "," } else { "" })?;
+        }
+        f.write_str(if self.is_empty() { "none" } else { "" })
+    }
+}
+
 impl FromStr for Networks {
     type Err = NotANetwork;
 

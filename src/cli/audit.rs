@@ -51,7 +51,7 @@ impl Audit {
     /// Prints what was found to standard output.
     pub fn run(&self, config: &Config) -> Result<(), Error> {
         let Command::Verify(verify) = &self.command;
-        let found = audit::verify(&config.data_dir).map_err(Error::Audit)?;
+        let found = audit::verify(&config.files.data_dir).map_err(Error::Audit)?;
         let mut out = io::stdout().lock();
         let printed = if verify.json {
             serde_json::to_writer(&mut out, &report(&found))

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{Error, note};
 use crate::control::config::settings::in_file;
 use crate::control::config::{
-    AnySetting, Effective, Environment, Faults, Flags, WrittenAt, edit, effective, file_path,
+    Effective, Environment, Faults, Flags, Setting, WrittenAt, edit, effective, file_path,
     unknown_setting,
 };
 
@@ -110,18 +110,14 @@ impl Config {
     }
 }
 
-fn find(key: &str) -> Result<&'static AnySetting, Error> {
+fn find(key: &str) -> Result<&'static Setting, Error> {
     in_file()
         .find(|setting| setting.key == key)
         .ok_or_else(|| Error::UnknownSetting(unknown_setting(key)))
 }
 
 /// Says what counts after a change, and where that is not what the file says.
-fn said(
-    setting: &AnySetting,
-    path: &Path,
-    all: Result<Vec<Effective>, Faults>,
-) -> Result<(), Error> {
+fn said(setting: &Setting, path: &Path, all: Result<Vec<Effective>, Faults>) -> Result<(), Error> {
     let all = match all {
         Ok(all) => all,
         Err(faults) => {

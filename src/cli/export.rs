@@ -131,9 +131,9 @@ struct Aside {
 
 /// The journal of a data directory, for reading.
 pub(super) fn open(config: &Config) -> Result<Disk, Error> {
-    let directory = config.data_dir.join(JOURNAL_DIRECTORY);
+    let directory = config.files.data_dir.join(JOURNAL_DIRECTORY);
     if !directory.is_dir() {
-        return Err(Error::NoJournal(config.data_dir.clone()));
+        return Err(Error::NoJournal(config.files.data_dir.clone()));
     }
     Ok(Disk::existing(&directory))
 }

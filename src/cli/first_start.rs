@@ -19,12 +19,13 @@ fn write_welcome(out: &mut impl Write, config: &Config, key: &StreamingKey) -> i
     writeln!(
         out,
         "First start: created {} with one key for workspace 1.\nThis is shown once:\n\n  {}\n",
-        config.keys.display(),
+        config.files.keys.display(),
         key.reveal()
     )?;
     // Over TLS a client has to know the certificate's name and authority: no one line does for all.
     let plain_http = config
-        .listeners()
+        .listeners
+        .iter()
         .filter(|listener| listener.source == Source::Http)
         .find(|listener| listener.tls.is_none() && !listener.proxy_protocol)
         .map(|listener| listener.address);
@@ -37,7 +38,7 @@ fn write_welcome(out: &mut impl Write, config: &Config, key: &StreamingKey) -> i
             },
             address.port(),
         );
-        let data_dir = config.data_dir.display().to_string();
+        let data_dir = config.files.data_dir.display().to_string();
         writeln!(
             out,
             "Send a first event:\n\n  {}\n",

@@ -7,7 +7,8 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 
-use crate::control::config::{AnySetting, Flags, SETTINGS, Section};
+use crate::control::config::settings::{self, FilesConfig};
+use crate::control::config::{Flags, Setting, Toml};
 
 /// Flags that say where files are; every command takes them.
 #[derive(Debug, Default)]
@@ -17,32 +18,29 @@ pub struct FileFlags(pub Flags);
 #[derive(Debug, Default)]
 pub struct ServeFlags(pub Flags);
 
-fn of_files() -> impl Iterator<Item = &'static AnySetting> {
-    SETTINGS
-        .into_iter()
-        .filter(|setting| setting.section == Section::Files)
+fn of_files() -> impl Iterator<Item = &'static Setting> {
+    FilesConfig::SETTINGS.iter()
 }
 
-fn of_serve() -> impl Iterator<Item = &'static AnySetting> {
-    SETTINGS
-        .into_iter()
-        .filter(|setting| setting.section != Section::Files)
+fn of_serve() -> impl Iterator<Item = &'static Setting> {
+    let of_files = |key| of_files().any(|setting| setting.key == key);
+    settings::all().filter(move |setting| !of_files(setting.key))
 }
 
-fn arg(setting: &'static AnySetting) -> Arg {
+fn arg(setting: &'static Setting) -> Arg {
     let default = setting.derived_default().unwrap_or(setting.default);
     let help = setting.help;
     let arg = Arg::new(setting.key)
         .long(setting.flag)
-        .value_name(setting.value_name)
+        .value_name(setting.kind.name())
         .help(format!("{help} [default: {default}]"))
         .long_help(format!(
             "{help}: {} [default: {default}]",
             setting.kind.right()
         ))
-        .help_heading(setting.section.heading())
+        .help_heading(setting.section)
         .value_parser(value_parser!(OsString));
-    if setting.kind.takes_booleans() {
+    if setting.kind.toml() == Toml::Boolean {
         return arg
             .num_args(0..=1)
             .require_equals(true)
@@ -51,7 +49,7 @@ fn arg(setting: &'static AnySetting) -> Arg {
     arg
 }
 
-fn given(settings: impl Iterator<Item = &'static AnySetting>, matches: &ArgMatches) -> Flags {
+fn given(settings: impl Iterator<Item = &'static Setting>, matches: &ArgMatches) -> Flags {
     settings
         .filter_map(|setting| {
             let text = matches.get_one::<OsString>(setting.key)?;

@@ -11,6 +11,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use tracing::subscriber::SetGlobalDefaultError;
 
+use crate::control::Files;
 use crate::control::config::edit::EditError;
 use crate::control::config::{Config, Faults, Problem};
 use crate::journal::recovery::OpenError;
@@ -184,9 +185,10 @@ impl Cli {
                 flags.extend(serve.0);
                 serve::run(&Config::load(flags, environment)?)
             }
-            Command::Apikeys(apikeys) => {
-                apikeys::main(apikeys, &Config::load(flags, environment)?.files())
-            }
+            Command::Apikeys(apikeys) => apikeys::main(
+                apikeys,
+                &Files::from(&Config::load(flags, environment)?.files),
+            ),
             Command::Audit(audit) => audit.run(&Config::load(flags, environment)?),
             Command::Config(config) => config.run(flags, environment.into_iter().collect()),
             Command::Export(export) => export.run(&Config::load(flags, environment)?),

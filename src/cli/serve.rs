@@ -11,6 +11,6 @@ use crate::server;
 ///
 /// What kept the server from starting or from ending well.
 pub fn run(config: &Config) -> Result<(), Error> {
-    logging::start(config.log_format, config.log_level).map_err(Error::Logging)?;
+    logging::start(config.logging.log_format, config.logging.log_level).map_err(Error::Logging)?;
     Ok(server::run(config, first_start::welcome)?)
 }

@@ -55,7 +55,7 @@ pub enum StatusError {
 impl Status {
     /// Prints the report to standard output.
     pub fn run(&self, config: &Config) -> Result<(), Error> {
-        let (body, report) = ask(&config.data_dir)?;
+        let (body, report) = ask(&config.files.data_dir)?;
         let mut out = io::stdout().lock();
         let printed = if self.json {
             writeln!(out, "{body}")

@@ -66,7 +66,7 @@ fn report(config: &Config) -> Result<Report, Error> {
     let disk = export::open(config)?;
     let segments = read::segments(&disk)?;
     let disk_bytes = segments.iter().map(|s| s.disk_bytes).sum();
-    let left_bytes = match config.journal_limit {
+    let left_bytes = match config.journal.journal_limit {
         JournalLimit::Bytes(limit) => limit.saturating_sub(disk_bytes),
         JournalLimit::TenthFree => {
             let space = disk.space().map_err(Error::Space)?;

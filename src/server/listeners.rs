@@ -35,7 +35,7 @@ pub struct Secured {
 pub fn read_tls(config: &Config) -> Result<(Vec<Secured>, TlsReload), ServeError> {
     let mut reload = TlsReload::default();
     let mut listeners = Vec::new();
-    for listener in config.listeners() {
+    for listener in config.listeners.iter().cloned() {
         let alpn = match listener.source {
             Source::Http => http::ALPN,
             // RFC 5425 and the SDKs' frames have no name to agree on.

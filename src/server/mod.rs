@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Failures;
+use crate::control::Files;
 use crate::control::config::Config;
 use crate::control::keys::first;
 use crate::control::keys::reload::KeyReload;
@@ -58,13 +59,13 @@ pub fn run(
 ) -> Result<(), ServeError> {
     let inherited = Inherited::from_environment()?;
     let recorder = meters::install().map_err(|error| ServeError::Start(io::Error::other(error)))?;
-    let _lock = lock_data_directory(&config.data_dir)?;
-    if let Some(key) = first::create_if_missing(&config.files())? {
+    let _lock = lock_data_directory(&config.files.data_dir)?;
+    if let Some(key) = first::create_if_missing(&Files::from(&config.files))? {
         welcome(config, &key);
     }
-    let mut keys = KeyReload::start(&config.files(), config.strict_permissions)?;
+    let mut keys = KeyReload::start(&Files::from(&config.files), config.files.strict_permissions)?;
     let (listeners, mut tls) = listeners::read_tls(config)?;
-    let directory = config.data_dir.join(JOURNAL_DIRECTORY);
+    let directory = config.files.data_dir.join(JOURNAL_DIRECTORY);
     let disk = Arc::new(
         Disk::create(&directory).map_err(|error| ServeError::DataDirectory {
             path: directory,
@@ -72,11 +73,11 @@ pub fn run(
         })?,
     );
     let options = Options {
-        segment_bytes: config.segment_size,
-        limit: config.journal_limit,
+        segment_bytes: config.journal.segment_size,
+        limit: config.journal.journal_limit,
         headroom_bytes: limits::READ_BYTES as u64,
         on_commit: meters::committed,
-        max_queued_bytes: config.max_queued_bytes as u64,
+        max_queued_bytes: config.limits.max_queued_bytes as u64,
     };
     let (journal, recovered) = Journal::open(Arc::clone(&disk) as _, options)?;
     meters::journal_recovered(recovered.damaged);
@@ -87,9 +88,13 @@ pub fn run(
         damaged_records = recovered.damaged,
         "journal open"
     );
-    let taken = Arc::new(Keeper::restore(&config.data_dir, disk.as_ref(), &journal)?);
+    let taken = Arc::new(Keeper::restore(
+        &config.files.data_dir,
+        disk.as_ref(),
+        &journal,
+    )?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(config.worker_threads)
+        .worker_threads(config.process.worker_threads)
         .thread_name("ingest")
         .enable_all()
         .build()
@@ -100,7 +105,7 @@ pub fn run(
     keys.stop();
     tls.stop();
     // Whatever happened above: what was appended is committed.
-    let closed = close(&journal, config.shutdown_timeout);
+    let closed = close(&journal, config.process.shutdown_timeout);
     // Tasks that outlived the drain must not keep the process.
     runtime.shutdown_background();
     served.and(closed)?;
@@ -147,20 +152,22 @@ async fn serve(
         drain: CancellationToken::new(),
         tasks: TaskTracker::new(),
         connections: Arc::new(Semaphore::new(descriptors::connections(
-            config.max_connections,
+            config.limits.max_connections,
         ))),
-        sources: Arc::new(listen::Sources::new(config.max_connections_per_source)),
-        stall_timeout: config.stall_timeout,
-        max_frame_bytes: u32::try_from(config.max_frame_size).unwrap_or(u32::MAX),
-        max_body_bytes: config.max_body_size,
-        in_flight: InFlight::new(config.max_in_flight_bytes),
-        trusted_proxies: config.trusted_proxies.clone(),
-        forwarders: config.forwarders.clone(),
+        sources: Arc::new(listen::Sources::new(
+            config.limits.max_connections_per_source,
+        )),
+        stall_timeout: config.limits.stall_timeout,
+        max_frame_bytes: u32::try_from(config.limits.max_frame_size).unwrap_or(u32::MAX),
+        max_body_bytes: config.limits.max_body_size,
+        in_flight: InFlight::new(config.limits.max_in_flight_bytes),
+        trusted_proxies: config.listen.trusted_proxies.clone(),
+        forwarders: config.listen.forwarders.clone(),
         entrance: Arc::default(),
-        cors_origins: Arc::new(config.cors_origins.clone()),
+        cors_origins: Arc::new(config.listen.cors_origins.clone()),
     };
     let service = Arc::new(Service::from_environment());
-    let udp_sockets = config.worker_threads.min(limits::UDP_SOCKETS_MAX);
+    let udp_sockets = config.process.worker_threads.min(limits::UDP_SOCKETS_MAX);
     let listening = listeners::open(listeners, &mut inherited, udp_sockets, &context)?;
     let udp_drops = listening.udp_drops();
     let watching = bind_observe(config, &mut inherited)?;
@@ -199,7 +206,7 @@ async fn serve(
     tls.watch().map_err(ServeError::Start)?;
     // Without the file only `tell status` is at a loss.
     let _published = running
-        .publish(&config.data_dir)
+        .publish(&config.files.data_dir)
         .inspect_err(|error| tracing::warn!(%error, "cannot say in the data directory where to find this server"));
     tracing::info!(
         tcp = listening.of(Source::Tcp),
@@ -207,7 +214,7 @@ async fn serve(
         syslog_tcp = listening.of(Source::SyslogTcp),
         syslog_udp = listening.of(Source::SyslogUdp),
         metrics,
-        data_dir = %config.data_dir.display(),
+        data_dir = %config.files.data_dir.display(),
         "tell is ready"
     );
 
@@ -243,7 +250,7 @@ async fn serve(
     context.drain.cancel();
     context.tasks.close();
     let drained = tokio::time::timeout_at(
-        Instant::now() + config.shutdown_timeout,
+        Instant::now() + config.process.shutdown_timeout,
         context.tasks.wait(),
     )
     .await;
@@ -252,7 +259,7 @@ async fn serve(
         (None, Err(_)) => {
             let status = journal.status();
             Err(ServeError::Deadline(
-                config.shutdown_timeout,
+                config.process.shutdown_timeout,
                 context.tasks.len(),
                 status.queued_bytes,
             ))
@@ -279,7 +286,7 @@ fn bind_observe(
     config: &Config,
     inherited: &mut Inherited,
 ) -> Result<Option<(TcpListener, String)>, ServeError> {
-    let Some(address) = config.metrics else {
+    let Some(address) = config.listen.metrics else {
         return Ok(None);
     };
     let fail = |error| ServeError::Listen {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{Array, DocumentMut, Item, Value};
 
-use super::{AnySetting, Config, Faults, Problem, Raw, SettingFault, file};
+use super::{Config, Faults, Problem, Raw, Setting, SettingFault, Toml, file};
 use crate::files::replace;
 
 /// Why a setting was not changed; the file is as it was.
@@ -33,7 +33,7 @@ pub enum EditError {
 /// # Errors
 ///
 /// The file that would come of it is not valid, or cannot be written.
-pub fn set(path: &Path, setting: &'static AnySetting, text: &str) -> Result<(), EditError> {
+pub fn set(path: &Path, setting: &Setting, text: &str) -> Result<(), EditError> {
     change(path, |document| {
         let mut value = toml_value(setting, text);
         let root = document.as_table_mut();
@@ -58,7 +58,7 @@ pub fn set(path: &Path, setting: &'static AnySetting, text: &str) -> Result<(), 
 /// # Errors
 ///
 /// As [`set`].
-pub fn unset(path: &Path, setting: &'static AnySetting) -> Result<bool, EditError> {
+pub fn unset(path: &Path, setting: &Setting) -> Result<bool, EditError> {
     change(path, |document| {
         let root = document.as_table_mut();
         let Some((key, _)) = root.remove_entry(setting.key) else {
@@ -80,21 +80,16 @@ fn keep_comment(document: &mut DocumentMut, gone: &toml_edit::Key) {
 }
 
 /// The value in the type that reads best in TOML; the same text as a flag has.
-fn toml_value(setting: &AnySetting, text: &str) -> Value {
-    if setting.kind.takes_booleans()
-        && let Ok(switch) = text.parse::<bool>()
-    {
-        return switch.into();
-    }
-    if setting.kind.takes_integers()
-        && let Ok(number) = text.parse::<i64>()
-    {
-        return number.into();
-    }
-    if setting.kind.takes_lists() && text != "none" {
-        return text.split(',').map(str::trim).collect::<Array>().into();
-    }
-    text.into()
+fn toml_value(setting: &Setting, text: &str) -> Value {
+    let typed = match setting.kind.toml() {
+        Toml::Boolean => text.parse::<bool>().ok().map(Value::from),
+        Toml::Integer => text.parse::<i64>().ok().map(Value::from),
+        Toml::List if text != "none" => {
+            Some(text.split(',').map(str::trim).collect::<Array>().into())
+        }
+        Toml::List | Toml::Text => None,
+    };
+    typed.unwrap_or_else(|| text.into())
 }
 
 fn change(path: &Path, edit: impl FnOnce(&mut DocumentMut) -> bool) -> Result<bool, EditError> {
@@ -148,7 +143,9 @@ mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
 
-    use super::super::settings;
+    use super::super::settings::{
+        FilesConfig, JournalConfig, LimitsConfig, ListenConfig, ProcessConfig,
+    };
     use super::*;
 
     /// What comes of an edit of the text, or why it was refused.
@@ -174,14 +171,14 @@ mod tests {
 
     #[test]
     fn setting_a_value_keeps_every_other_byte() {
-        let after = edited(FILE, |path| set(path, &settings::TCP, "127.0.0.1:7"));
+        let after = edited(FILE, |path| set(path, &ListenConfig::tcp, "127.0.0.1:7"));
         assert_eq!(after.unwrap(), FILE.replace("'off'", "\"127.0.0.1:7\""));
     }
 
     #[test]
     fn a_new_setting_stands_in_front_of_the_tables() {
         let after = edited(FILE, |path| {
-            set(path, &settings::ALLOW_NETWORK_ACCESS, "true")
+            set(path, &ListenConfig::allow_network_access, "true")
         })
         .unwrap();
         assert_eq!(
@@ -196,8 +193,8 @@ mod tests {
     #[test]
     fn taking_a_setting_out_keeps_the_comments() {
         let after = edited(FILE, |path| {
-            assert!(unset(path, &settings::MAX_CONNECTIONS)?);
-            assert!(!unset(path, &settings::MAX_CONNECTIONS)?);
+            assert!(unset(path, &LimitsConfig::max_connections)?);
+            assert!(!unset(path, &LimitsConfig::max_connections)?);
             Ok(())
         })
         .unwrap();
@@ -216,11 +213,11 @@ mod tests {
     #[test]
     fn values_get_the_type_that_reads_best() {
         let after = edited("", |path| {
-            set(path, &settings::STRICT_PERMISSIONS, "true")?;
-            set(path, &settings::WORKER_THREADS, "3")?;
-            set(path, &settings::FORWARDERS, "10.0.0.0/8, ::1")?;
-            set(path, &settings::TRUSTED_PROXIES, "none")?;
-            set(path, &settings::SEGMENT_SIZE, "64MiB")
+            set(path, &FilesConfig::strict_permissions, "true")?;
+            set(path, &ProcessConfig::worker_threads, "3")?;
+            set(path, &ListenConfig::forwarders, "10.0.0.0/8, ::1")?;
+            set(path, &ListenConfig::trusted_proxies, "none")?;
+            set(path, &JournalConfig::segment_size, "64MiB")
         });
         assert_eq!(
             after.unwrap(),
@@ -231,12 +228,12 @@ mod tests {
 
     #[test]
     fn a_file_that_would_be_at_fault_is_not_written() {
-        let error = edited(FILE, |path| set(path, &settings::HTTP, "127.0.0.1:1")).unwrap_err();
+        let error = edited(FILE, |path| set(path, &ListenConfig::http, "127.0.0.1:1")).unwrap_err();
         assert!(error.contains("meets the address of `http`"), "{error}");
         assert!(error.ends_with("nothing was changed"), "{error}");
-        let error = edited(FILE, |path| set(path, &settings::TCP, "nowhere")).unwrap_err();
+        let error = edited(FILE, |path| set(path, &ListenConfig::tcp, "nowhere")).unwrap_err();
         assert!(error.contains("tcp: `nowhere` is not accepted"), "{error}");
-        let error = edited("tcp = = 1", |path| set(path, &settings::TCP, "off")).unwrap_err();
+        let error = edited("tcp = = 1", |path| set(path, &ListenConfig::tcp, "off")).unwrap_err();
         assert!(error.contains(":1:7: not TOML"), "{error}");
     }
 
@@ -244,10 +241,10 @@ mod tests {
     fn a_file_is_created_and_keeps_its_mode_and_its_symlink() {
         let dir = tempfile::tempdir().unwrap();
         let (file, link) = (dir.path().join("file"), dir.path().join("link"));
-        set(&file, &settings::TCP, "off").unwrap();
+        set(&file, &ListenConfig::tcp, "off").unwrap();
         fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        set(&link, &settings::TCP, "127.0.0.1:1").unwrap();
+        set(&link, &ListenConfig::tcp, "127.0.0.1:1").unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(
             fs::read_to_string(&file).unwrap(),

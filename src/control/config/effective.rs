@@ -1,8 +1,7 @@
 //! Every setting as it counts, and where it comes from.
 
-use super::settings::{self, in_file};
-use super::{Config, Environment, Faults, Flags, Listen, Raw, WrittenAt};
-use crate::origin::Source;
+use super::settings::{in_file, listen};
+use super::{Config, Environment, Faults, Flags, Raw, WrittenAt, file};
 
 /// One setting as it counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,55 +20,30 @@ pub struct Effective {
 ///
 /// Every fault of every layer: what is at fault does not count.
 pub fn effective(flags: Flags, environment: Environment) -> Result<Vec<Effective>, Faults> {
-    let raw = Raw::load(flags, environment);
+    let raw = Raw::load(flags, environment, &file::defaults());
     let written: Vec<_> = in_file()
-        .map(|setting| (setting, raw.first(setting).map(|v| v.text.clone())))
-        .map(|(setting, text)| (setting, text, raw.place_of(setting)))
-        .collect();
-    let listeners: Vec<_> = raw
-        .listeners
-        .iter()
-        .map(|raw| {
-            let tls = if raw.listener.tls.is_some() {
-                " (TLS)"
-            } else {
-                ""
-            };
-            Effective {
-                key: raw.listener.setting,
-                value: format!("{}{tls}", raw.listener.address),
-                place: raw.place.clone(),
-            }
+        .map(|setting| {
+            let text = raw.first(setting).map(|value| value.text.clone());
+            (setting.key, text, raw.place_of(setting))
         })
         .collect();
+    let tables = raw
+        .file
+        .as_ref()
+        .map(|file| listen::tables(file, &mut Vec::new()));
+    let listeners = tables.unwrap_or_default().into_iter().map(|table| {
+        let tls = table.listener.tls.map_or("", |_| " (TLS)");
+        Effective {
+            key: table.listener.setting,
+            value: format!("{}{tls}", table.listener.address),
+            place: table.place,
+        }
+    });
     let config = Config::validate(raw)?;
-    let settings = written.into_iter().map(|(setting, text, place)| {
-        let value = match text {
-            Some(text) => text.to_string_lossy().into_owned(),
-            None => default(setting.key, setting.default, &config),
-        };
-        let key = setting.key;
+    let settings = written.into_iter().map(|(key, text, place)| {
+        let written = text.map(|text| text.to_string_lossy().into_owned());
+        let value = written.or_else(|| config.show(key)).unwrap_or_default();
         Effective { key, value, place }
     });
     Ok(settings.chain(listeners).collect())
-}
-
-/// What counts where nothing is written: the default of the table, or what it was derived from.
-fn default(key: &str, default: &str, config: &Config) -> String {
-    let address = |listen: Listen| listen.map_or_else(|| "off".to_owned(), |a| a.to_string());
-    if key == Source::Tcp.as_str() {
-        address(config.tcp)
-    } else if key == Source::Http.as_str() {
-        address(config.http)
-    } else if key == Source::SyslogTcp.as_str() {
-        address(config.syslog_tcp)
-    } else if key == Source::SyslogUdp.as_str() {
-        address(config.syslog_udp)
-    } else if key == settings::KEYS.key {
-        config.keys.display().to_string()
-    } else if key == settings::WORKER_THREADS.key {
-        config.worker_threads.to_string()
-    } else {
-        default.to_owned()
-    }
 }

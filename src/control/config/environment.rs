@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 
 use super::text::{nearest, shown};
-use super::{Problem, Raw, SETTINGS, SettingFault, WrittenAt};
+use super::{Problem, Raw, SettingFault, WrittenAt, settings};
 
 const PREFIX: &[u8] = b"TELL_";
 
@@ -13,10 +13,7 @@ pub(super) fn read(variables: impl IntoIterator<Item = (OsString, OsString)>, ra
         if !name.as_encoded_bytes().starts_with(PREFIX) {
             continue;
         }
-        if let Some(setting) = SETTINGS
-            .into_iter()
-            .find(|setting| name == setting.variable)
-        {
+        if let Some(setting) = settings::all().find(|setting| name == setting.variable) {
             raw.add(
                 setting,
                 WrittenAt::Variable(setting.variable.to_owned()),
@@ -28,7 +25,7 @@ pub(super) fn read(variables: impl IntoIterator<Item = (OsString, OsString)>, ra
                 place: WrittenAt::Variable(shown(&name)),
                 key: None,
                 problem: Problem::UnknownVariable {
-                    nearest: nearest(&name, SETTINGS.iter().map(|setting| setting.variable)),
+                    nearest: nearest(&name, settings::all().map(|setting| setting.variable)),
                 },
             });
         }

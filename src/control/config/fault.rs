@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use super::text::{show_size, shown};
-use super::{SETTINGS, ValueFault};
+use super::{ValueFault, settings};
 
 /// Where a value was written. Ordered as the layers are, highest first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,7 +112,7 @@ pub enum Problem {
         /// Why not.
         source: std::io::Error,
     },
-    /// Two TCP listeners have one address.
+    /// Two listeners of one transport have one address.
     #[error(
         "`{addr}` meets the address of `{by}`: expected an address or a port of its own for each"
     )]
@@ -199,9 +199,7 @@ pub struct Faults(Vec<SettingFault>);
 impl Faults {
     pub(super) fn new(mut faults: Vec<SettingFault>) -> Self {
         let rank = |fault: &SettingFault| {
-            SETTINGS
-                .iter()
-                .position(|setting| Some(setting.key) == fault.key)
+            settings::all().position(|setting| Some(setting.key) == fault.key)
         };
         faults.sort_by_cached_key(|fault| match &fault.place {
             WrittenAt::Flag(_) => (0, rank(fault), None),

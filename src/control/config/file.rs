@@ -2,20 +2,26 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use toml_edit::{Document, Item, Value};
+use super::settings::{in_file, listen};
+use super::table::{TomlFile, at, text_of, unknown, wrong_type};
+use super::text::shown;
+use super::{Problem, Raw, SettingFault, WrittenAt};
 
-use super::settings::in_file;
-use super::text::{nearest, shown};
-use super::{Accepts, Problem, Raw, SettingFault, WrittenAt, listeners};
+/// The files that are looked for where none is named, the first of them first: that of the working directory,
+/// and that of an installed server, so that no command there needs a flag.
+pub(super) fn defaults() -> [PathBuf; 2] {
+    ["tell.toml".into(), "/etc/tell/tell.toml".into()]
+}
 
-/// The file that is read from the working directory where no other is named.
-pub(super) const DEFAULT_NAME: &str = "tell.toml";
-
-/// The table of listeners.
-const LISTEN: &str = "listen";
+/// The first of the files that is there. Where none is, the first is the one to create.
+pub(super) fn default_of(paths: &[PathBuf]) -> PathBuf {
+    // One that cannot be looked at is there: reading it says why it cannot be read.
+    let is_there = |path: &&PathBuf| path.try_exists().unwrap_or(true);
+    let found = paths.iter().find(is_there).or(paths.first());
+    found.cloned().unwrap_or_default()
+}
 
 /// A configuration is a few hundred lines; more is the wrong file, and `/dev/zero` must end.
 const FILE_SIZE_MAX: u64 = 1 << 20;
@@ -75,88 +81,30 @@ fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A file's text, and where in it things are.
-pub(super) struct TomlFile<'a> {
-    path: &'a Path,
-    text: &'a str,
-}
+/// The tables of the file that are no settings of their own; each is read by whose it is.
+const TABLES: [&str; 1] = [listen::TABLE];
 
-impl TomlFile<'_> {
-    /// The place of a byte of the text.
-    pub(super) fn at(&self, offset: usize) -> WrittenAt {
-        at(self.path, self.text, offset)
-    }
-}
-
-/// Adds what the file sets. Text that is not TOML is one fault: what follows it means nothing.
-pub(super) fn parse(path: &Path, text: &str, raw: &mut Raw) {
-    let file = TomlFile { path, text };
-    let document = match Document::parse(text) {
-        Ok(document) => document,
-        Err(error) => {
-            let offset = error.span().map_or(0, |span| span.start);
-            raw.faults.push(SettingFault {
-                place: file.at(offset),
-                key: None,
-                problem: Problem::Syntax(shown(error.message())),
-            });
-            return;
-        }
-    };
-    let root = document.as_table();
-    for (key, item) in root {
-        let key_span = root.key(key).and_then(toml_edit::Key::span);
-        let place = file.at(start(item.span().or(key_span.clone())));
-        if key == LISTEN {
-            listeners::parse(&file, item, place, raw);
+/// Adds the settings of the file's top level.
+pub(super) fn add(file: &TomlFile, raw: &mut Raw) {
+    for (key, item) in file.root().iter() {
+        if TABLES.contains(&key) {
             continue;
         }
         let Some(setting) = in_file().find(|setting| setting.key == key) else {
-            let known = in_file().map(|setting| setting.key).chain([LISTEN]);
-            raw.faults.push(SettingFault {
-                place: file.at(start(key_span)),
-                key: None,
-                problem: Problem::UnknownKey {
-                    key: shown(key),
-                    nearest: nearest(key, known),
-                },
-            });
+            let known = in_file().map(|setting| setting.key).chain(TABLES);
+            let place = file.place_of_key(file.root(), key);
+            raw.faults.push(unknown(key, place, known));
             continue;
         };
-        match text_of(item, &setting.kind) {
+        let place = file.place_of_value(file.root(), key);
+        match text_of(item, setting.kind) {
             Some(text) => raw.add(setting, place, text.into()),
-            None => raw.faults.push(SettingFault {
-                place,
-                key: Some(setting.key),
-                problem: Problem::WrongType {
-                    found: item.type_name(),
-                    right: setting.kind.right(),
-                },
-            }),
+            None => {
+                let fault = wrong_type(setting.key, place, item, setting.kind.right());
+                raw.faults.push(fault);
+            }
         }
     }
-}
-
-/// A value as a flag would say it, where its type is one that the kind takes.
-pub(super) fn text_of(item: &Item, kind: &dyn Accepts) -> Option<String> {
-    match item {
-        Item::Value(Value::String(string)) => Some(string.value().clone()),
-        Item::Value(Value::Integer(number)) if kind.takes_integers() => {
-            Some(number.value().to_string())
-        }
-        Item::Value(Value::Boolean(switch)) if kind.takes_booleans() => {
-            Some(switch.value().to_string())
-        }
-        Item::Value(Value::Array(array)) if kind.takes_lists() => {
-            let parts: Option<Vec<&str>> = array.iter().map(Value::as_str).collect();
-            parts.map(|parts| parts.join(","))
-        }
-        _ => None,
-    }
-}
-
-pub(super) fn start(span: Option<Range<usize>>) -> usize {
-    span.map_or(0, |span| span.start)
 }
 
 pub(super) fn whole(path: &Path) -> WrittenAt {
@@ -166,23 +114,13 @@ pub(super) fn whole(path: &Path) -> WrittenAt {
     }
 }
 
-/// The place of a byte of the text.
-fn at(path: &Path, text: &str, offset: usize) -> WrittenAt {
-    let before = text.get(..offset).unwrap_or(text);
-    let line = before.rsplit('\n').next().unwrap_or_default();
-    WrittenAt::File {
-        path: shown(&path.to_string_lossy()),
-        position: Some((before.matches('\n').count() + 1, line.chars().count() + 1)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn faults(text: &str) -> Vec<String> {
         let mut raw = Raw::default();
-        parse(Path::new("t.toml"), text, &mut raw);
+        raw.add_file(Path::new("t.toml"), text);
         raw.faults.iter().map(ToString::to_string).collect()
     }
 

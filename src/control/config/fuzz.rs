@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Config, Raw, SETTINGS, WrittenAt};
+use super::{Config, Raw, WrittenAt, settings};
 use crate::journal::JournalLimit;
 
 /// Text that sets a file, variables and flags at will: parts divided by NUL; the first is the file,
@@ -20,7 +20,7 @@ pub fn fuzz_config(data: &[u8]) {
 
     let (mut flags, mut variables) = (Vec::new(), Vec::new());
     for (name, value) in parts.filter_map(|part| part.split_once('=')) {
-        match SETTINGS.into_iter().find(|setting| setting.flag == name) {
+        match settings::all().find(|setting| setting.flag == name) {
             Some(setting) => flags.push((setting, value.into())),
             None => variables.push((format!("TELL_{name}").into(), value.into())),
         }
@@ -56,13 +56,15 @@ pub fn fuzz_config(data: &[u8]) {
 }
 
 fn check_config(config: &Config) {
-    assert!((1 << 20..=1 << 30).contains(&config.segment_size));
-    assert!((1..=16 << 20).contains(&config.max_frame_size));
-    assert!(config.max_queued_bytes >= config.max_frame_size.max(config.max_body_size));
-    assert!(config.max_connections >= 1 && config.worker_threads >= 1);
-    assert!(!config.data_dir.as_os_str().is_empty() && !config.keys.as_os_str().is_empty());
-    if let JournalLimit::Bytes(limit) = config.journal_limit {
-        assert!(limit >= config.segment_size);
+    let (limits, journal) = (&config.limits, &config.journal);
+    assert!((1 << 20..=1 << 30).contains(&journal.segment_size));
+    assert!((1..=16 << 20).contains(&limits.max_frame_size));
+    assert!(limits.max_queued_bytes >= limits.max_frame_size.max(limits.max_body_size));
+    assert!(limits.max_connections >= 1 && config.process.worker_threads >= 1);
+    let (data_dir, keys) = (&config.files.data_dir, &config.files.keys);
+    assert!(!data_dir.as_os_str().is_empty() && !keys.as_os_str().is_empty());
+    if let JournalLimit::Bytes(limit) = journal.journal_limit {
+        assert!(limit >= journal.segment_size);
     }
 }
 

@@ -1,7 +1,11 @@
 //! Kinds of values: what a setting accepts, said for people and read for the program.
+//!
+//! A kind is a value of [`Kind`]; one that has bounds is a function of them.
 
 use std::ffi::OsStr;
+use std::fmt::Display;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::Listen;
@@ -10,38 +14,107 @@ use crate::journal::JournalLimit;
 use crate::network::{CorsOrigins, Networks};
 use crate::origin::Workspace;
 
-/// What a setting accepts, for people.
+/// Which TOML type is as good as a string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Toml {
+    /// No other.
+    Text,
+    /// An integer.
+    Integer,
+    /// A boolean; the flag alone means `true`.
+    Boolean,
+    /// An array of strings, in place of a string with commas.
+    List,
+}
+
+/// A kind of value.
+pub struct Kind<T> {
+    /// What stands for a value in the help.
+    name: &'static str,
+    toml: Toml,
+    /// What would be right, as the end of "expected …".
+    right: fn() -> String,
+    read: fn(&OsStr) -> Result<T, ValueFault>,
+    /// A value as a flag would say it.
+    show: fn(&T) -> String,
+    /// What a value amounts to, where it is compared with those of other settings.
+    amount: fn(&T) -> Option<u64>,
+}
+
+/// A kind of value whose type does not matter.
 pub trait Accepts: Sync {
+    /// What stands for a value in the help.
+    fn name(&self) -> &'static str;
+
     /// What would be right, as the end of "expected …".
     fn right(&self) -> String;
 
-    /// Whether a TOML integer is as good as a string.
-    fn takes_integers(&self) -> bool {
-        false
+    /// Which TOML type is as good as a string.
+    fn toml(&self) -> Toml;
+
+    /// What the text amounts to, if it is a value and can be compared with those of other settings.
+    fn amount_of(&self, text: &OsStr) -> Option<u64>;
+}
+
+impl<T> Accepts for Kind<T> {
+    fn name(&self) -> &'static str {
+        self.name
     }
 
-    /// Whether a TOML array of strings is as good as a string with commas.
-    fn takes_lists(&self) -> bool {
-        false
+    fn right(&self) -> String {
+        (self.right)()
     }
 
-    /// Whether a TOML boolean is as good as a string, and the flag alone means `true`.
-    fn takes_booleans(&self) -> bool {
-        false
+    fn toml(&self) -> Toml {
+        self.toml
+    }
+
+    fn amount_of(&self, text: &OsStr) -> Option<u64> {
+        (self.amount)(&self.read(text).ok()?)
     }
 }
 
-/// A kind of value that can be read from text.
-pub trait Reads: Accepts {
-    /// What is read.
-    type Value;
+impl<T> Kind<T> {
+    const fn new(
+        name: &'static str,
+        right: fn() -> String,
+        read: fn(&OsStr) -> Result<T, ValueFault>,
+        show: fn(&T) -> String,
+    ) -> Self {
+        Self {
+            name,
+            toml: Toml::Text,
+            right,
+            read,
+            show,
+            amount: |_| None,
+        }
+    }
+
+    const fn or_toml(mut self, toml: Toml) -> Self {
+        self.toml = toml;
+        self
+    }
+
+    /// The same under another name in the help.
+    pub const fn named(mut self, name: &'static str) -> Self {
+        self.name = name;
+        self
+    }
 
     /// Reads a value.
     ///
     /// # Errors
     ///
     /// Says why the text is no such value.
-    fn read(&self, text: &OsStr) -> Result<Self::Value, ValueFault>;
+    pub fn read(&self, text: &OsStr) -> Result<T, ValueFault> {
+        (self.read)(text)
+    }
+
+    /// A value as a flag would say it.
+    pub fn show(&self, value: &T) -> String {
+        (self.show)(value)
+    }
 }
 
 /// Why a text is not a value of its kind.
@@ -59,85 +132,75 @@ fn utf8(text: &OsStr) -> Result<&str, ValueFault> {
     text.to_str().ok_or(ValueFault::NotUtf8)
 }
 
-fn within<T: PartialOrd>(value: T, min: &T, max: &T) -> Result<T, ValueFault> {
-    if value < *min || value > *max {
+fn parsed<T: FromStr>(text: &OsStr) -> Result<T, ValueFault> {
+    utf8(text)?.parse().map_err(|_| ValueFault::Unreadable)
+}
+
+fn within<T: PartialOrd>(value: T, min: T, max: T) -> Result<T, ValueFault> {
+    if value < min || value > max {
         return Err(ValueFault::OutOfRange);
     }
     Ok(value)
 }
 
-/// A path; what is there is not looked at.
-#[derive(Debug)]
-pub struct FilePath;
-
-impl Accepts for FilePath {
-    fn right(&self) -> String {
-        "a path".to_owned()
-    }
+fn bytes_within(text: &OsStr, min: u64, max: u64) -> Result<u64, ValueFault> {
+    let bytes = parse_size(utf8(text)?).ok_or(ValueFault::Unreadable)?;
+    within(bytes, min, max)
 }
 
-impl Reads for FilePath {
-    type Value = PathBuf;
+fn written<T: Display>(value: &T) -> String {
+    value.to_string()
+}
 
-    fn read(&self, text: &OsStr) -> Result<PathBuf, ValueFault> {
+/// A path; what is there is not looked at.
+pub const FILE: Kind<PathBuf> = Kind::new(
+    "FILE",
+    || "a path".to_owned(),
+    |text| {
         // No path holds a NUL, and TOML can write one.
         if text.is_empty() || text.as_encoded_bytes().contains(&0) {
             return Err(ValueFault::Unreadable);
         }
         Ok(PathBuf::from(text))
-    }
-}
+    },
+    |path| path.display().to_string(),
+);
 
 /// Where a listener binds.
-#[derive(Debug)]
-pub struct Address;
-
-impl Accepts for Address {
-    fn right(&self) -> String {
-        "an IP address and port (`127.0.0.1:5000`, `[::1]:5000`; port 0: any free one) or `off`"
+pub const ADDRESS: Kind<Listen> = Kind::new(
+    "ADDR:PORT|off",
+    || {
+        "an address and port (`127.0.0.1:5000`, `[::1]:5000`, `localhost:5000`; `:5000`: all addresses; \
+         port 0: any free one) or `off`"
             .to_owned()
-    }
-}
-
-impl Reads for Address {
-    type Value = Listen;
-
-    fn read(&self, text: &OsStr) -> Result<Listen, ValueFault> {
-        parse_listen(utf8(text)?).ok_or(ValueFault::Unreadable)
-    }
-}
+    },
+    |text| parse_listen(utf8(text)?).ok_or(ValueFault::Unreadable),
+    |listen| listen.map_or_else(|| "off".to_owned(), |address| address.to_string()),
+);
 
 /// Origins of pages.
-#[derive(Debug)]
-pub struct Origins;
-
-impl Accepts for Origins {
-    fn right(&self) -> String {
+pub const ORIGINS: Kind<CorsOrigins> = Kind::new(
+    "*|off|ORIGIN,…",
+    || {
         "`*` (any), `off`, or origins between commas (`https://shop.example,http://localhost:3000`)"
             .to_owned()
-    }
-}
-
-impl Reads for Origins {
-    type Value = CorsOrigins;
-
-    fn read(&self, text: &OsStr) -> Result<CorsOrigins, ValueFault> {
-        match utf8(text)? {
-            "*" => Ok(CorsOrigins::Any),
-            "off" => Ok(CorsOrigins::Off),
-            list => list
-                .split(',')
-                .map(|origin| {
-                    Some(origin.trim())
-                        .filter(|o| is_origin(o))
-                        .map(str::to_owned)
-                })
-                .collect::<Option<_>>()
-                .map(CorsOrigins::These)
-                .ok_or(ValueFault::Unreadable),
-        }
-    }
-}
+    },
+    |text| match utf8(text)? {
+        "*" => Ok(CorsOrigins::Any),
+        "off" => Ok(CorsOrigins::Off),
+        list => list
+            .split(',')
+            .map(|origin| Some(origin.trim().to_owned()).filter(|o| is_origin(o)))
+            .collect::<Option<_>>()
+            .map(CorsOrigins::These)
+            .ok_or(ValueFault::Unreadable),
+    },
+    |origins| match origins {
+        CorsOrigins::Any => "*".to_owned(),
+        CorsOrigins::Off => "off".to_owned(),
+        CorsOrigins::These(list) => list.join(","),
+    },
+);
 
 /// Whether a browser would write an origin so: scheme and host, and a port where it is not the usual one.
 /// A path, even a final `/`, never stands in one, so such an entry would never match.
@@ -155,242 +218,154 @@ fn is_origin(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
 }
 
-/// One of a few words.
-#[derive(Debug)]
-pub struct OneOf<T: 'static>(pub &'static [(&'static str, T)]);
-
-impl<T: Sync> Accepts for OneOf<T> {
-    fn right(&self) -> String {
-        let words: Vec<String> = self.0.iter().map(|(word, _)| format!("`{word}`")).collect();
-        match words.split_last() {
-            Some((last, [])) => last.clone(),
-            Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
-            None => String::new(),
-        }
-    }
+/// A value that is one of a few words.
+pub trait Word: Copy + PartialEq + 'static {
+    /// Each word with what it means.
+    const WORDS: &'static [(&'static str, Self)];
 }
 
-impl<T: Sync + Copy> Reads for OneOf<T> {
-    type Value = T;
-
-    fn read(&self, text: &OsStr) -> Result<T, ValueFault> {
-        let text = utf8(text)?;
-        let found = self.0.iter().find(|(word, _)| *word == text);
-        found.map(|(_, value)| *value).ok_or(ValueFault::Unreadable)
-    }
+/// One of a few words.
+pub const fn one_of<T: Word>() -> Kind<T> {
+    Kind::new(
+        "WORD",
+        || {
+            let words: Vec<String> = T::WORDS
+                .iter()
+                .map(|(word, _)| format!("`{word}`"))
+                .collect();
+            match words.split_last() {
+                Some((last, rest)) if !rest.is_empty() => {
+                    format!("{} or {last}", rest.join(", "))
+                }
+                _ => words.concat(),
+            }
+        },
+        |text| {
+            let text = utf8(text)?;
+            let found = T::WORDS.iter().find(|(word, _)| *word == text);
+            found.map(|(_, value)| *value).ok_or(ValueFault::Unreadable)
+        },
+        |value| {
+            let found = T::WORDS.iter().find(|(_, of)| of == value);
+            found.map_or_else(String::new, |(word, _)| (*word).to_owned())
+        },
+    )
 }
 
 /// On or off.
-#[derive(Debug)]
-pub struct Switch;
-
-impl Accepts for Switch {
-    fn right(&self) -> String {
-        "`true` or `false`".to_owned()
-    }
-
-    fn takes_booleans(&self) -> bool {
-        true
-    }
-}
-
-impl Reads for Switch {
-    type Value = bool;
-
-    fn read(&self, text: &OsStr) -> Result<bool, ValueFault> {
-        utf8(text)?.parse().map_err(|_| ValueFault::Unreadable)
-    }
-}
+pub const SWITCH: Kind<bool> =
+    Kind::new("BOOL", || "`true` or `false`".to_owned(), parsed, written).or_toml(Toml::Boolean);
 
 /// A size on disk, in bytes.
-#[derive(Debug)]
-pub struct Size {
-    /// The least that is accepted.
-    pub min: u64,
-    /// The most that is accepted.
-    pub max: u64,
-}
-
-impl Accepts for Size {
-    fn right(&self) -> String {
-        format!(
-            "a size from {} to {}",
-            show_size(self.min),
-            show_size(self.max)
-        )
-    }
-
-    fn takes_integers(&self) -> bool {
-        true
-    }
-}
-
-impl Reads for Size {
-    type Value = u64;
-
-    fn read(&self, text: &OsStr) -> Result<u64, ValueFault> {
-        let bytes = parse_size(utf8(text)?).ok_or(ValueFault::Unreadable)?;
-        within(bytes, &self.min, &self.max)
-    }
+pub const fn size<const MIN: u64, const MAX: u64>() -> Kind<u64> {
+    let mut kind = Kind::new(
+        "SIZE",
+        || format!("a size from {} to {}", show_size(MIN), show_size(MAX)),
+        |text| bytes_within(text, MIN, MAX),
+        |bytes: &u64| show_size(*bytes),
+    )
+    .or_toml(Toml::Integer);
+    kind.amount = |bytes| Some(*bytes);
+    kind
 }
 
 /// A size in memory, in bytes.
-#[derive(Debug)]
-pub struct Memory(pub Size);
-
-impl Accepts for Memory {
-    fn right(&self) -> String {
-        self.0.right()
-    }
-
-    fn takes_integers(&self) -> bool {
-        true
-    }
-}
-
-impl Reads for Memory {
-    type Value = usize;
-
-    fn read(&self, text: &OsStr) -> Result<usize, ValueFault> {
-        usize::try_from(self.0.read(text)?).map_err(|_| ValueFault::OutOfRange)
-    }
+pub const fn memory<const MIN: u64, const MAX: u64>() -> Kind<usize> {
+    let mut kind = Kind::new(
+        "SIZE",
+        || format!("a size from {} to {}", show_size(MIN), show_size(MAX)),
+        |text| usize::try_from(bytes_within(text, MIN, MAX)?).map_err(|_| ValueFault::OutOfRange),
+        |bytes: &usize| show_size(*bytes as u64),
+    )
+    .or_toml(Toml::Integer);
+    kind.amount = |bytes| Some(*bytes as u64);
+    kind
 }
 
 /// A limit on disk: a size with a minimum, or left to the free space.
-#[derive(Debug)]
-pub struct DiskLimit {
-    /// The least that is accepted.
-    pub min: u64,
+pub const fn disk_limit<const MIN: u64>() -> Kind<JournalLimit> {
+    let mut kind = Kind::new(
+        "SIZE",
+        || {
+            format!(
+                "a size of at least {} (`500MB`, `10GiB`), or `auto` (what leaves 10% of the disk free)",
+                show_size(MIN)
+            )
+        },
+        |text| match text.to_str() {
+            Some("auto") => Ok(JournalLimit::TenthFree),
+            _ => bytes_within(text, MIN, u64::MAX).map(JournalLimit::Bytes),
+        },
+        |limit| match limit {
+            JournalLimit::TenthFree => "auto".to_owned(),
+            JournalLimit::Bytes(bytes) => show_size(*bytes),
+        },
+    )
+    .or_toml(Toml::Integer);
+    kind.amount = |limit| match limit {
+        JournalLimit::TenthFree => None,
+        JournalLimit::Bytes(bytes) => Some(*bytes),
+    };
+    kind
 }
 
-impl Accepts for DiskLimit {
-    fn right(&self) -> String {
-        format!(
-            "a size of at least {} (`500MB`, `10GiB`), or `auto` (what leaves 10% of the disk free)",
-            show_size(self.min)
-        )
-    }
-
-    fn takes_integers(&self) -> bool {
-        true
-    }
-}
-
-impl Reads for DiskLimit {
-    type Value = JournalLimit;
-
-    fn read(&self, text: &OsStr) -> Result<JournalLimit, ValueFault> {
-        if text == "auto" {
-            return Ok(JournalLimit::TenthFree);
-        }
-        let bytes = parse_size(utf8(text)?).ok_or(ValueFault::Unreadable)?;
-        within(bytes, &self.min, &u64::MAX).map(JournalLimit::Bytes)
-    }
-}
-
-/// A duration.
-#[derive(Debug)]
-pub struct Period {
-    /// The least that is accepted.
-    pub min: Duration,
-    /// The most that is accepted.
-    pub max: Duration,
-}
-
-impl Accepts for Period {
-    fn right(&self) -> String {
-        format!(
-            "a duration from {} to {}, with its unit (`500ms`, `30s`, `2m`)",
-            show_duration(self.min),
-            show_duration(self.max)
-        )
-    }
-}
-
-impl Reads for Period {
-    type Value = Duration;
-
-    fn read(&self, text: &OsStr) -> Result<Duration, ValueFault> {
-        let duration = parse_duration(utf8(text)?).ok_or(ValueFault::Unreadable)?;
-        within(duration, &self.min, &self.max)
-    }
+/// A duration, between bounds in milliseconds.
+pub const fn period<const MIN_MS: u64, const MAX_MS: u64>() -> Kind<Duration> {
+    Kind::new(
+        "DURATION",
+        || {
+            format!(
+                "a duration from {} to {}, with its unit (`500ms`, `30s`, `2m`)",
+                show_duration(Duration::from_millis(MIN_MS)),
+                show_duration(Duration::from_millis(MAX_MS))
+            )
+        },
+        |text| {
+            let duration = parse_duration(utf8(text)?).ok_or(ValueFault::Unreadable)?;
+            let (min, max) = (Duration::from_millis(MIN_MS), Duration::from_millis(MAX_MS));
+            within(duration, min, max)
+        },
+        |duration| show_duration(*duration),
+    )
 }
 
 /// A number of things.
-#[derive(Debug)]
-pub struct Count {
-    /// The least that is accepted.
-    pub min: usize,
-    /// The most that is accepted.
-    pub max: usize,
+pub const fn count<const MIN: usize, const MAX: usize>() -> Kind<usize> {
+    Kind::new(
+        "N",
+        || format!("a number from {MIN} to {MAX}"),
+        |text| {
+            let text = utf8(text)?;
+            if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err(ValueFault::Unreadable);
+            }
+            // Only digits: what fails now is too large for the type.
+            let number = text.parse().map_err(|_| ValueFault::OutOfRange)?;
+            within(number, MIN, MAX)
+        },
+        written,
+    )
+    .or_toml(Toml::Integer)
 }
 
-impl Accepts for Count {
-    fn right(&self) -> String {
-        format!("a number from {} to {}", self.min, self.max)
-    }
-
-    fn takes_integers(&self) -> bool {
-        true
-    }
-}
-
-impl Reads for Count {
-    type Value = usize;
-
-    fn read(&self, text: &OsStr) -> Result<usize, ValueFault> {
-        let text = utf8(text)?;
-        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(ValueFault::Unreadable);
-        }
-        // Only digits: what fails now is too large for the type.
-        let number = text.parse().map_err(|_| ValueFault::OutOfRange)?;
-        within(number, &self.min, &self.max)
-    }
-}
-
-/// Networks.
-#[derive(Debug)]
-pub struct NetworkList;
-
-impl Accepts for NetworkList {
-    fn right(&self) -> String {
+/// Networks, or none.
+pub const NETWORKS: Kind<Networks> = Kind::new(
+    "NETWORKS",
+    || {
         "networks with commas between them, without host bits (`10.0.0.0/8, ::1`; an array in the file), or \
          `none`"
             .to_owned()
-    }
-
-    fn takes_lists(&self) -> bool {
-        true
-    }
-}
-
-impl Reads for NetworkList {
-    type Value = Networks;
-
-    fn read(&self, text: &OsStr) -> Result<Networks, ValueFault> {
-        utf8(text)?.parse().map_err(|_| ValueFault::Unreadable)
-    }
-}
+    },
+    parsed,
+    written,
+)
+.or_toml(Toml::List);
 
 /// A workspace.
-#[derive(Debug)]
-pub struct WorkspaceId;
-
-impl Accepts for WorkspaceId {
-    fn right(&self) -> String {
-        "a workspace (`1` or `ws-1`)".to_owned()
-    }
-
-    fn takes_integers(&self) -> bool {
-        true
-    }
-}
-
-impl Reads for WorkspaceId {
-    type Value = Workspace;
-
-    fn read(&self, text: &OsStr) -> Result<Workspace, ValueFault> {
-        Workspace::parse(utf8(text)?).ok_or(ValueFault::Unreadable)
-    }
-}
+pub const WORKSPACE: Kind<Workspace> = Kind::new(
+    "WORKSPACE",
+    || "a workspace (`1` or `ws-1`)".to_owned(),
+    |text| Workspace::parse(utf8(text)?).ok_or(ValueFault::Unreadable),
+    |workspace| workspace.to_string(),
+)
+.or_toml(Toml::Integer);

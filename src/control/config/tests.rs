@@ -2,8 +2,17 @@
 
 use proptest::prelude::*;
 
-use super::listeners::collide;
+use std::path::Path;
+use std::time::Duration;
+
+use super::settings::listen::collide;
+use super::settings::{
+    FilesConfig, JournalConfig, LimitsConfig, ListenConfig, LoggingConfig, ProcessConfig,
+};
 use super::*;
+use crate::control::Files;
+use crate::journal::JournalLimit;
+use crate::network::{CorsOrigins, Networks};
 
 fn vars(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
     pairs
@@ -13,7 +22,7 @@ fn vars(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
 }
 
 fn config(
-    flags: &[(&'static AnySetting, &str)],
+    flags: &[(&'static Setting, &str)],
     variables: &[(&str, &str)],
     file: &str,
 ) -> Result<Config, Faults> {
@@ -29,8 +38,14 @@ fn config(
     Config::validate(raw)
 }
 
+/// Reads all layers, with the directory in the role of the working directory.
+fn load_in(directory: &Path, flags: Flags, variables: Environment) -> Result<Config, Faults> {
+    let defaults = [directory.join("tell.toml"), directory.join("etc/tell.toml")];
+    Config::validate(Raw::load(flags, variables, &defaults))
+}
+
 fn faults(
-    flags: &[(&'static AnySetting, &str)],
+    flags: &[(&'static Setting, &str)],
     variables: &[(&str, &str)],
     file: &str,
 ) -> Vec<String> {
@@ -42,33 +57,47 @@ fn faults(
 fn nothing_set_gives_the_defaults() {
     let config = config(&[], &[], "").unwrap();
     let expected = Config {
-        data_dir: "./tell-data".into(),
-        keys: "./tell-data/keys".into(),
-        tcp: "127.0.0.1:50000".parse().ok(),
-        http: "127.0.0.1:8080".parse().ok(),
-        syslog_tcp: "127.0.0.1:1514".parse().ok(),
-        syslog_udp: "127.0.0.1:1514".parse().ok(),
-        metrics: "127.0.0.1:9464".parse().ok(),
-        listen: Vec::new(),
-        allow_network_access: false,
-        trusted_proxies: Networks::default(),
-        forwarders: Networks::default(),
-        cors_origins: CorsOrigins::Any,
-        strict_permissions: false,
-        log_format: LogFormat::Text,
-        log_level: tracing::Level::INFO,
-        journal_limit: JournalLimit::TenthFree,
-        segment_size: 64 << 20,
-        max_connections: 16384,
-        max_connections_per_source: 1024,
-        stall_timeout: Duration::from_secs(30),
-        max_frame_size: 16 << 20,
-        max_body_size: 10 << 20,
-        max_queued_bytes: 32 << 20,
-        max_in_flight_bytes: 128 << 20,
-        shutdown_timeout: Duration::from_secs(30),
-        worker_threads: std::thread::available_parallelism().unwrap().get(),
+        files: FilesConfig {
+            config: PathBuf::new(),
+            data_dir: "./tell-data".into(),
+            keys: "./tell-data/keys".into(),
+            strict_permissions: false,
+        },
+        listen: ListenConfig {
+            tcp: "127.0.0.1:50000".parse().ok(),
+            http: "127.0.0.1:8080".parse().ok(),
+            syslog_tcp: "127.0.0.1:1514".parse().ok(),
+            syslog_udp: "127.0.0.1:1514".parse().ok(),
+            metrics: "127.0.0.1:9464".parse().ok(),
+            allow_network_access: false,
+            trusted_proxies: Networks::default(),
+            forwarders: Networks::default(),
+            cors_origins: CorsOrigins::Any,
+        },
+        listeners: config.listeners.clone(),
+        limits: LimitsConfig {
+            max_connections: 16384,
+            max_connections_per_source: 1024,
+            stall_timeout: Duration::from_secs(30),
+            max_frame_size: 16 << 20,
+            max_body_size: 10 << 20,
+            max_queued_bytes: 32 << 20,
+            max_in_flight_bytes: 128 << 20,
+        },
+        journal: JournalConfig {
+            journal_limit: JournalLimit::TenthFree,
+            segment_size: 64 << 20,
+        },
+        logging: LoggingConfig {
+            log_format: LogFormat::Text,
+            log_level: tracing::Level::INFO,
+        },
+        process: ProcessConfig {
+            shutdown_timeout: Duration::from_secs(30),
+            worker_threads: std::thread::available_parallelism().unwrap().get(),
+        },
     };
+    assert_eq!(config.listeners.len(), 4);
     assert_eq!(config, expected);
 }
 
@@ -103,51 +132,65 @@ fn a_file_sets_everything() {
         worker_threads = 3
         "#,
     );
+    let config = config.unwrap();
     let expected = Config {
-        data_dir: "/var/lib/tell".into(),
-        keys: "/etc/tell/keys".into(),
-        tcp: "0.0.0.0:1".parse().ok(),
-        http: "[::1]:2".parse().ok(),
-        syslog_tcp: None,
-        syslog_udp: "127.0.0.1:0".parse().ok(),
-        metrics: "127.0.0.1:3".parse().ok(),
-        listen: Vec::new(),
-        allow_network_access: true,
-        trusted_proxies: "10.0.0.0/8".parse().unwrap(),
-        forwarders: "::1,192.0.2.0/24".parse().unwrap(),
-        cors_origins: CorsOrigins::These(vec![
-            "https://shop.example".to_owned(),
-            "http://localhost:3000".to_owned(),
-        ]),
-        strict_permissions: true,
-        log_format: LogFormat::Json,
-        log_level: tracing::Level::DEBUG,
-        journal_limit: JournalLimit::Bytes(500_000_000),
-        segment_size: 4 << 20,
-        max_connections: 5,
-        max_connections_per_source: 1024,
-        stall_timeout: Duration::from_secs(30),
-        max_frame_size: 1 << 20,
-        max_body_size: 2 << 20,
-        max_queued_bytes: 3 << 20,
-        max_in_flight_bytes: 5 << 20,
-        shutdown_timeout: Duration::from_millis(500),
-        worker_threads: 3,
+        files: FilesConfig {
+            config: PathBuf::new(),
+            data_dir: "/var/lib/tell".into(),
+            keys: "/etc/tell/keys".into(),
+            strict_permissions: true,
+        },
+        listen: ListenConfig {
+            tcp: "0.0.0.0:1".parse().ok(),
+            http: "[::1]:2".parse().ok(),
+            syslog_tcp: None,
+            syslog_udp: "127.0.0.1:0".parse().ok(),
+            metrics: "127.0.0.1:3".parse().ok(),
+            allow_network_access: true,
+            trusted_proxies: "10.0.0.0/8".parse().unwrap(),
+            forwarders: "::1,192.0.2.0/24".parse().unwrap(),
+            cors_origins: CorsOrigins::These(vec![
+                "https://shop.example".to_owned(),
+                "http://localhost:3000".to_owned(),
+            ]),
+        },
+        listeners: config.listeners.clone(),
+        limits: LimitsConfig {
+            max_connections: 5,
+            max_connections_per_source: 1024,
+            stall_timeout: Duration::from_secs(30),
+            max_frame_size: 1 << 20,
+            max_body_size: 2 << 20,
+            max_queued_bytes: 3 << 20,
+            max_in_flight_bytes: 5 << 20,
+        },
+        journal: JournalConfig {
+            journal_limit: JournalLimit::Bytes(500_000_000),
+            segment_size: 4 << 20,
+        },
+        logging: LoggingConfig {
+            log_format: LogFormat::Json,
+            log_level: tracing::Level::DEBUG,
+        },
+        process: ProcessConfig {
+            shutdown_timeout: Duration::from_millis(500),
+            worker_threads: 3,
+        },
     };
-    assert_eq!(config.unwrap(), expected);
+    assert_eq!(config, expected);
 }
 
 #[test]
 fn the_key_file_is_in_the_data_directory_unless_named() {
-    let config = config(&[(&settings::DATA_DIR, "/srv/tell")], &[], "").unwrap();
-    assert_eq!(config.keys, Path::new("/srv/tell/keys"));
-    assert_eq!(config.files().data_dir, Path::new("/srv/tell"));
+    let config = config(&[(&FilesConfig::data_dir, "/srv/tell")], &[], "").unwrap();
+    assert_eq!(config.files.keys, Path::new("/srv/tell/keys"));
+    assert_eq!(Files::from(&config.files).data_dir, Path::new("/srv/tell"));
 }
 
 #[test]
 fn every_setting_is_read_from_every_layer() {
     // No setting takes an empty value, so each layer has to object to each.
-    for setting in SETTINGS {
+    for setting in settings::all() {
         let found = faults(&[(setting, "")], &[(setting.variable, "")], "");
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(
@@ -170,15 +213,15 @@ fn a_fault_says_where_it_is_and_what_would_be_right() {
     assert_eq!(
         faults(
             &[
-                (&settings::MAX_CONNECTIONS, "0"),
-                (&settings::TCP, "localhost:50000")
+                (&LimitsConfig::max_connections, "0"),
+                (&ListenConfig::tcp, "example.org:50000")
             ],
             &[("TELL_LOG_LEVEL", "loud")],
             "\nsegment_size = \"2GiB\"\nshutdown_timeout = \"30\"\n",
         ),
         [
-            "--tcp: `localhost:50000` is not accepted: expected an IP address and port \
-             (`127.0.0.1:5000`, `[::1]:5000`; port 0: any free one) or `off`",
+            "--tcp: `example.org:50000` is not accepted: expected an address and port (`127.0.0.1:5000`, \
+             `[::1]:5000`, `localhost:5000`; `:5000`: all addresses; port 0: any free one) or `off`",
             "--max-connections: `0` is out of range: expected a number from 1 to 1048576",
             "TELL_LOG_LEVEL: `loud` is not accepted: expected `error`, `warn`, `info`, `debug` or `trace`",
             "tell.toml:2:16: segment_size: `2GiB` is out of range: expected a size from 1MiB to 1GiB",
@@ -190,7 +233,7 @@ fn a_fault_says_where_it_is_and_what_would_be_right() {
 
 #[test]
 fn an_origin_that_no_browser_sends_is_a_fault() {
-    let origins = |text: &str| config(&[(&settings::CORS_ORIGINS, text)], &[], "").is_ok();
+    let origins = |text: &str| config(&[(&ListenConfig::cors_origins, text)], &[], "").is_ok();
     assert!(origins("off") && origins("https://[::1]:8443") && origins("app+x://a,http://b:1"));
     for bad in [
         "any",
@@ -207,7 +250,7 @@ fn an_origin_that_no_browser_sends_is_a_fault() {
 #[test]
 fn a_fault_that_a_higher_layer_overrides_is_reported() {
     let found = faults(
-        &[(&settings::TCP, "off")],
+        &[(&ListenConfig::tcp, "off")],
         &[("TELL_TCP", "nowhere")],
         "tcp = \"nowhere\"",
     );
@@ -217,7 +260,7 @@ fn a_fault_that_a_higher_layer_overrides_is_reported() {
 #[test]
 fn faults_of_all_layers_and_between_settings_come_together() {
     let found = faults(
-        &[(&settings::HTTP, "127.0.0.1:50000")],
+        &[(&ListenConfig::http, "127.0.0.1:50000")],
         &[("TELL_BOGUS", "1")],
         "max_queued_bytes = \"1MiB\"\ntcq = \"off\"\nlog_format = \"xml\"\n",
     );
@@ -245,7 +288,7 @@ fn a_bound_is_blamed_on_the_setting_that_was_written() {
             && segment.starts_with("tell.toml:1:17: max_body_size: `segment_size`")),
         "{found:?}"
     );
-    let found = faults(&[(&settings::JOURNAL_LIMIT, "2MiB")], &[], "");
+    let found = faults(&[(&JournalConfig::journal_limit, "2MiB")], &[], "");
     assert!(
         matches!(found.as_slice(), [fault] if fault.starts_with("--journal-limit: ")),
         "{found:?}"
@@ -263,46 +306,50 @@ fn tcp_listeners_need_addresses_of_their_own() {
     assert!(!collides("0.0.0.0:1", "[::1]:1"));
     assert!(!collides("127.0.0.1:0", "127.0.0.1:0"));
     // UDP has ports of its own.
-    assert!(config(&[(&settings::SYSLOG_UDP, "127.0.0.1:50000")], &[], "").is_ok());
+    assert!(config(&[(&ListenConfig::syslog_udp, "127.0.0.1:50000")], &[], "").is_ok());
 }
 
 #[test]
 fn a_file_that_is_named_has_to_exist() {
     let dir = tempfile::tempdir().unwrap();
     let absent = dir.path().join("absent.toml");
-    let flags: Flags = vec![(&settings::CONFIG, absent.clone().into())];
-    let found = Config::load_in(dir.path(), flags, [])
-        .unwrap_err()
-        .to_string();
+    let flags: Flags = vec![(&FilesConfig::config, absent.clone().into())];
+    let found = load_in(dir.path(), flags, vec![]).unwrap_err().to_string();
     assert!(
         found.starts_with("--config: cannot read the configuration file `"),
         "{found}"
     );
-    let found =
-        Config::load_in(dir.path(), vec![], [("TELL_CONFIG".into(), absent.into())]).unwrap_err();
+    let found = load_in(
+        dir.path(),
+        vec![],
+        vec![("TELL_CONFIG".into(), absent.into())],
+    )
+    .unwrap_err();
     assert!(found.to_string().starts_with("TELL_CONFIG: "), "{found}");
 }
 
 #[test]
 fn tell_toml_of_the_working_directory_is_read_unless_another_is_named() {
     let dir = tempfile::tempdir().unwrap();
-    assert_eq!(
-        Config::load_in(dir.path(), vec![], [])
+    let connections = || {
+        load_in(dir.path(), vec![], vec![])
             .unwrap()
-            .max_connections,
-        16384
-    );
+            .limits
+            .max_connections
+    };
+    assert_eq!(connections(), 16384);
+    std::fs::create_dir(dir.path().join("etc")).unwrap();
+    std::fs::write(dir.path().join("etc/tell.toml"), "max_connections = 5").unwrap();
+    assert_eq!(connections(), 5, "that of an installed server");
     std::fs::write(dir.path().join("tell.toml"), "max_connections = 7").unwrap();
-    assert_eq!(
-        Config::load_in(dir.path(), vec![], [])
-            .unwrap()
-            .max_connections,
-        7
-    );
+    assert_eq!(connections(), 7, "that of the working directory");
     let other = dir.path().join("other.toml");
     std::fs::write(&other, "worker_threads = 2").unwrap();
-    let config = Config::load_in(dir.path(), vec![(&settings::CONFIG, other.into())], []).unwrap();
-    assert_eq!((config.max_connections, config.worker_threads), (16384, 2));
+    let flags: Flags = vec![(&FilesConfig::config, other.clone().into())];
+    let config = load_in(dir.path(), flags, vec![]).unwrap();
+    assert_eq!(config.limits.max_connections, 16384);
+    assert_eq!(config.process.worker_threads, 2);
+    assert_eq!(config.files.config, other);
 }
 
 #[cfg(unix)]
@@ -311,13 +358,13 @@ fn a_path_need_not_be_utf8_but_everything_else_has_to() {
     use std::os::unix::ffi::OsStringExt;
     let odd = || OsString::from_vec(b"/srv/\xff".to_vec());
     let mut raw = Raw::default();
-    raw.add_flags(vec![(&settings::DATA_DIR, odd())]);
+    raw.add_flags(vec![(&FilesConfig::data_dir, odd())]);
     assert_eq!(
-        Config::validate(raw).unwrap().data_dir,
+        Config::validate(raw).unwrap().files.data_dir,
         PathBuf::from(odd())
     );
     let mut raw = Raw::default();
-    raw.add_flags(vec![(&settings::TCP, odd())]);
+    raw.add_flags(vec![(&ListenConfig::tcp, odd())]);
     assert!(
         Config::validate(raw)
             .unwrap_err()
@@ -334,11 +381,11 @@ proptest! {
         file in proptest::option::of(1usize..1000),
     ) {
         let mut raw = Raw::default();
-        raw.add_flags(flag.iter().map(|n| (&settings::MAX_CONNECTIONS as &AnySetting, n.to_string().into())).collect());
+        raw.add_flags(flag.iter().map(|n| (&LimitsConfig::max_connections, n.to_string().into())).collect());
         raw.add_environment(variable.map(|n| ("TELL_MAX_CONNECTIONS".into(), n.to_string().into())));
         raw.add_file(Path::new("tell.toml"), &file.map(|n| format!("max_connections = {n}")).unwrap_or_default());
         let expected = flag.or(variable).or(file).unwrap_or(16384);
-        prop_assert_eq!(Config::validate(raw).unwrap().max_connections, expected);
+        prop_assert_eq!(Config::validate(raw).unwrap().limits.max_connections, expected);
     }
 
     #[test]

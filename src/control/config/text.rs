@@ -1,5 +1,6 @@
 //! Sizes, durations and addresses as people write them, and foreign text as errors may show it.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::Listen;
@@ -17,6 +18,10 @@ const SIZE_UNITS: [(&str, u64); 9] = [
     ("B", 1),
 ];
 
+/// Units of size without a `B`, which are binary, as systemd, Docker and `ls -h` have them.
+const SHORT_SIZE_UNITS: [(&str, &str); 4] =
+    [("K", "KiB"), ("M", "MiB"), ("G", "GiB"), ("T", "TiB")];
+
 /// Units of time in milliseconds, largest first.
 const DURATION_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
@@ -27,18 +32,20 @@ const SECRET_DIGITS_MIN: usize = 24;
 /// Characters of a foreign text that an error shows; the rest is cut.
 const SHOWN_CHARS_MAX: usize = 200;
 
-/// Bytes from `500MB`, `10 GiB` or `1048576`; the case of the unit does not matter.
+/// Bytes from `500MB`, `10 GiB`, `10G` or `1048576`; the case of the unit does not matter.
 pub(super) fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = split_number(text)?;
-    let bytes = if unit.is_empty() {
-        1
-    } else {
-        SIZE_UNITS
+    let unit = match unit {
+        "" => "B",
+        unit => SHORT_SIZE_UNITS
             .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(unit))?
-            .1
+            .find(|(short, _)| short.eq_ignore_ascii_case(unit))
+            .map_or(unit, |(_, name)| name),
     };
-    number.checked_mul(bytes)
+    let (_, bytes) = SIZE_UNITS
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(unit))?;
+    number.checked_mul(*bytes)
 }
 
 /// A size in the largest unit that shows it exactly, as a setting takes it.
@@ -74,12 +81,19 @@ pub fn show_duration(duration: Duration) -> String {
     }
 }
 
-/// An address and port, or `off`.
+/// An address and port, a port of all addresses or of `localhost`, or `off`. No name is looked up.
 pub(super) fn parse_listen(text: &str) -> Option<Listen> {
     if text == "off" {
         return Some(None);
     }
-    text.parse().ok().map(Some)
+    let (ip, port): (IpAddr, _) = match text.rsplit_once(':') {
+        Some(("", port)) => (Ipv6Addr::UNSPECIFIED.into(), port),
+        Some(("localhost", port)) => (Ipv4Addr::LOCALHOST.into(), port),
+        _ => return text.parse().ok().map(Some),
+    };
+    let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let port = port.parse().ok().filter(|_| is_port)?;
+    Some(Some(SocketAddr::new(ip, port)))
 }
 
 /// Decimal digits, then a unit that may be empty, with blanks allowed between.
@@ -171,6 +185,8 @@ mod tests {
         assert_eq!(parse_size("64 mib"), Some(64 << 20));
         assert_eq!(parse_size("1048576"), Some(1 << 20));
         assert_eq!(parse_size("0"), Some(0));
+        assert_eq!(parse_size("10G"), Some(10 << 30));
+        assert_eq!(parse_size("64 m"), Some(64 << 20));
     }
 
     #[test]
@@ -226,11 +242,21 @@ mod tests {
             parse_listen("[::1]:50000"),
             Some("[::1]:50000".parse().ok())
         );
+        assert_eq!(
+            parse_listen("localhost:8080"),
+            Some("127.0.0.1:8080".parse().ok())
+        );
+        assert_eq!(parse_listen(":8080"), Some("[::]:8080".parse().ok()));
         for text in [
             "",
             "50000",
-            ":50000",
-            "localhost:50000",
+            ":",
+            ":+80",
+            ":65536",
+            "localhost",
+            "localhost:",
+            "localhost:80:",
+            "example.org:80",
             "::1:50000",
             "127.0.0.1",
             "127.0.0.1:65536",

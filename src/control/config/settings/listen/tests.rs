@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use super::*;
-use crate::control::config::{AnySetting, Config, settings};
+use crate::control::config::Config;
 
 fn config(text: &str) -> Result<Config, Vec<String>> {
     with_flags(&[], text)
 }
 
-fn with_flags(flags: &[(&'static AnySetting, &str)], text: &str) -> Result<Config, Vec<String>> {
+fn with_flags(flags: &[(&'static Setting, &str)], text: &str) -> Result<Config, Vec<String>> {
     let mut raw = Raw::default();
     raw.add_flags(flags.iter().map(|(s, text)| (*s, text.into())).collect());
     raw.add_file(Path::new("t.toml"), text);
@@ -18,7 +18,8 @@ fn with_flags(flags: &[(&'static AnySetting, &str)], text: &str) -> Result<Confi
 
 fn addresses(config: &Config, source: Source) -> Vec<String> {
     config
-        .listeners()
+        .listeners
+        .iter()
         .filter(|listener| listener.source == source)
         .map(|listener| listener.address.to_string())
         .collect()
@@ -57,7 +58,7 @@ fn a_listener_has_all_that_the_file_says() {
         }),
         setting: "listen.syslog_tcp",
     };
-    assert_eq!(config.listen, [expected]);
+    assert_eq!(config.listeners.last(), Some(&expected));
 }
 
 #[test]
@@ -75,7 +76,7 @@ fn listeners_add_to_a_flat_setting_and_replace_its_default() {
         addresses(&both, Source::Tcp),
         ["127.0.0.1:3", "127.0.0.1:1", "127.0.0.1:2"]
     );
-    let flag = with_flags(&[(&settings::TCP, "off")], text).unwrap();
+    let flag = with_flags(&[(&ListenConfig::tcp, "off")], text).unwrap();
     assert_eq!(addresses(&flag, Source::Tcp).len(), 2);
 }
 
@@ -159,7 +160,7 @@ fn proxy_headers_need_somebody_who_may_send_them() {
                 if fault.starts_with("t.toml:3:18: proxy_protocol: nobody may send PROXY headers")),
         "{found:?}"
     );
-    assert!(with_flags(&[(&settings::TRUSTED_PROXIES, "127.0.0.1")], text).is_ok());
+    assert!(with_flags(&[(&ListenConfig::trusted_proxies, "127.0.0.1")], text).is_ok());
 }
 
 #[test]
@@ -194,16 +195,19 @@ fn network_access_opens_the_defaults_and_nothing_else() {
     assert_eq!(addresses(&config, Source::Tcp), ["[::]:50000"]);
     assert_eq!(addresses(&config, Source::SyslogUdp), ["[::]:1514"]);
     assert_eq!(addresses(&config, Source::Http), ["127.0.0.1:8080"]);
-    assert_eq!(config.metrics, "127.0.0.1:9464".parse().ok());
+    assert_eq!(config.listen.metrics, "127.0.0.1:9464".parse().ok());
 }
 
 #[test]
 fn the_example_of_the_readme_is_accepted() {
-    let readme = include_str!("../../../../README.md");
+    let readme = include_str!("../../../../../README.md");
     let (_, section) = readme.split_once("## Network access and TLS").unwrap();
     let (_, rest) = section.split_once("```toml\n").unwrap();
     let (example, _) = rest.split_once("```").unwrap();
     let config = config(example).unwrap();
-    assert_eq!(config.listeners().count(), 6);
-    assert_eq!(config.listen.iter().filter(|l| l.tls.is_some()).count(), 3);
+    assert_eq!(config.listeners.len(), 6);
+    assert_eq!(
+        config.listeners.iter().filter(|l| l.tls.is_some()).count(),
+        3
+    );
 }
