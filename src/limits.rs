@@ -30,6 +30,25 @@ const _: () = assert!(
     "half of a read must remain for new bytes"
 );
 
+/// What a connection may keep of an unfinished frame without asking for memory. Most frames are no larger;
+/// with the connection's own state it stays below 16 KiB.
+pub const UNRESERVED_BYTES: usize = 8 << 10;
+
+/// Frames and bodies up to this have a share of the memory of their own: what is small does not stand behind
+/// what is large.
+pub const SMALL_BYTES: usize = 64 << 10;
+
+const _: () = assert!(UNRESERVED_BYTES <= SMALL_BYTES && SYSLOG_MESSAGE_BYTES <= SMALL_BYTES);
+
+/// How many times `max_body_size` a body may grow while it is held: once as it comes, once inflated.
+pub const GROWTH_OF_BODIES: usize = 2;
+
+/// The least that `max_in_flight_bytes` may be, so that every share holds the largest of what it is for
+/// (`ingest::admit::bounds`).
+pub const fn least_in_flight_bytes(frame_bytes: usize, body_bytes: usize) -> usize {
+    3 * frame_bytes + 6 * body_bytes + 4 * SMALL_BYTES
+}
+
 /// Source addresses whose failed authentications are counted one by one: about 100 bytes each.
 pub const FAILURE_SOURCES: usize = 4096;
 

@@ -1,7 +1,7 @@
 //! Who sent something, and through which listener: what every record says of its origin.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 
 use sha2::{Digest, Sha256};
@@ -42,6 +42,43 @@ impl Source {
             4 => Self::SyslogUdp,
             _ => return None,
         })
+    }
+}
+
+/// Whom the bounds per source and the counts of failures are for: an IPv4 address, or the /64 of an IPv6
+/// address, which is the least that one customer is given and could otherwise hide in.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct SourceAddress {
+    address: IpAddr,
+    /// 0, or the number of a connection that stands for itself.
+    connection: u64,
+}
+
+impl SourceAddress {
+    /// The source of an address.
+    pub fn of(address: IpAddr) -> Self {
+        let address = match address.to_canonical() {
+            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+            v4 @ IpAddr::V4(_) => v4,
+        };
+        Self {
+            address,
+            connection: 0,
+        }
+    }
+
+    /// A connection that is a source of its own, because many senders share its address. The number is not 0.
+    pub fn alone(address: IpAddr, connection: u64) -> Self {
+        Self {
+            connection,
+            ..Self::of(address)
+        }
+    }
+}
+
+impl fmt::Display for SourceAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.address, f)
     }
 }
 
@@ -130,6 +167,20 @@ impl fmt::Debug for Workspace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ipv4_address_and_the_64_bits_of_an_ipv6_customer_are_one_source() {
+        let source = |text: &str| SourceAddress::of(text.parse().unwrap());
+        assert_eq!(source("10.0.0.1"), source("::ffff:10.0.0.1"));
+        assert_ne!(source("10.0.0.1"), source("10.0.0.2"));
+        assert_eq!(source("2001:db8::1"), source("2001:db8::2:ffff"));
+        assert_ne!(source("2001:db8::1"), source("2001:db8:0:1::1"));
+        let shared = "10.0.0.1".parse().unwrap();
+        assert_ne!(
+            SourceAddress::alone(shared, 1),
+            SourceAddress::alone(shared, 2)
+        );
+    }
 
     #[test]
     fn a_workspace_is_an_integer_from_1_with_or_without_its_prefix() {

@@ -5,11 +5,12 @@
 //! one line a source a minute.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::limits;
+use crate::origin::SourceAddress;
 
 /// Counts failures of the recent past.
 #[derive(Debug, Default)]
@@ -17,7 +18,7 @@ pub struct Failures(Mutex<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
-    sources: HashMap<IpAddr, Window>,
+    sources: HashMap<SourceAddress, Window>,
     /// Failures from sources that found no place in the table.
     others: u64,
 }
@@ -33,7 +34,7 @@ struct Window {
 /// What a log line tells.
 #[derive(Debug, PartialEq, Eq)]
 struct FailureSummary {
-    source: IpAddr,
+    source: SourceAddress,
     failures: u64,
 }
 
@@ -48,7 +49,7 @@ impl Failures {
     }
 
     fn note_at(&self, peer: IpAddr, now: Instant) -> (Duration, Option<FailureSummary>) {
-        let source = source(peer);
+        let source = SourceAddress::of(peer);
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if table.sources.len() >= limits::FAILURE_SOURCES && !table.sources.contains_key(&source) {
             table.others += 1;
@@ -104,7 +105,7 @@ impl Failures {
 }
 
 impl Window {
-    fn tell(&mut self, source: IpAddr) -> FailureSummary {
+    fn tell(&mut self, source: SourceAddress) -> FailureSummary {
         FailureSummary {
             source,
             failures: std::mem::take(&mut self.untold),
@@ -115,15 +116,6 @@ impl Window {
 impl FailureSummary {
     fn log(&self) {
         tracing::warn!(source = %self.source, failures = self.failures, "failed authentications");
-    }
-}
-
-/// Whom failures are counted for: an IPv4 address, or an IPv6 network of 64 bits, which is what one
-/// customer gets and could otherwise hide in.
-fn source(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
-        v4 => v4,
     }
 }
 
@@ -145,7 +137,7 @@ mod tests {
         let start = Instant::now();
         let peer = IpAddr::from([192, 0, 2, 1]);
         let told = |failures| FailureSummary {
-            source: peer,
+            source: SourceAddress::of(peer),
             failures,
         };
         assert_eq!(failures.note_at(peer, start).1, Some(told(1)));
@@ -189,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_one_ipv6_customer_is_one_source() {
+    fn memory_is_bounded() {
         let failures = Failures::default();
         for n in 0..3 * limits::FAILURE_SOURCES as u32 {
             failures.note_at(IpAddr::from(n.to_be_bytes()), Instant::now());
@@ -202,10 +194,5 @@ mod tests {
             failures.sweep_at(Instant::now()).1,
             2 * limits::FAILURE_SOURCES as u64
         );
-        let one: IpAddr = "2001:db8::1".parse().unwrap();
-        let same: IpAddr = "2001:db8::2:ffff".parse().unwrap();
-        let other: IpAddr = "2001:db8:0:1::1".parse().unwrap();
-        assert_eq!(source(one), source(same));
-        assert_ne!(source(one), source(other));
     }
 }

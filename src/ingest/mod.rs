@@ -10,13 +10,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::auth::usage::{LastUse, Usage};
 use crate::auth::{Keyring, Keys};
 use crate::fault::Refusal;
+use crate::ingest::admit::{BodyLength, Cost, Memory, Reservation, Standing};
 use crate::journal::{Encoding, Entry, Facts, Journal, Mark, Refused, Ticket};
-use crate::origin::{KeyId, Source, Workspace};
+use crate::limits;
+use crate::origin::{KeyId, Source, SourceAddress, Workspace};
 use crate::wire::key::StreamingKey;
-use crate::{limits, meters};
 
 /// What says which workspace a payload is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,22 +69,32 @@ pub struct Submitted {
     pub fault: Option<Refusal>,
 }
 
-/// Keys and journal: what every listener needs.
+/// Keys, memory and journal: what every listener needs.
 #[derive(Debug)]
 pub struct Ingest {
     keys: Arc<Keys>,
+    memory: Arc<Memory>,
     journal: Journal,
 }
 
 impl Ingest {
-    /// The path over these keys into this journal.
-    pub fn new(keys: Arc<Keys>, journal: Journal) -> Self {
-        Self { keys, journal }
+    /// The path over these keys and through this memory into this journal.
+    pub fn new(keys: Arc<Keys>, memory: Arc<Memory>, journal: Journal) -> Self {
+        Self {
+            keys,
+            memory,
+            journal,
+        }
     }
 
     /// The keys that are checked against.
     pub fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    /// The memory that is asked for room.
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.memory
     }
 
     /// The journal that is appended to.
@@ -92,6 +105,39 @@ impl Ingest {
     /// Whether the key is known right now.
     pub fn knows(&self, key: &StreamingKey) -> bool {
         self.keys.load().lookup(key).is_some()
+    }
+
+    /// Admits a request by what its head says, before a byte of its body is read: the key is good, and there is
+    /// memory for the body. A good key that finds no room waits for it, for as long as the key stays good and
+    /// the server does not drain. The reservation is kept until the request is answered.
+    ///
+    /// Of a body that grows, by its length or by being inflated, the reservation grows first
+    /// ([`Reservation::grow_to`]). The time that either takes is not the client's.
+    pub async fn admit_body(
+        &self,
+        key: &StreamingKey,
+        source: SourceAddress,
+        length: BodyLength,
+        drain: &CancellationToken,
+    ) -> Result<Reservation, Refusal> {
+        let mut replacements = self.keys.replacements();
+        if !self.knows(key) {
+            return Err(Refusal::Unauthorized);
+        }
+        let bytes = length.first_bytes();
+        let mut room = self.memory.ask(source, Standing::Known, bytes);
+        loop {
+            tokio::select! {
+                biased;
+                reservation = &mut room => return Ok(reservation),
+                Ok(()) = replacements.changed() => {
+                    if !self.knows(key) {
+                        return Err(Refusal::Revoked);
+                    }
+                }
+                () = drain.cancelled() => return Err(Refusal::Stopping),
+            }
+        }
     }
 
     /// Takes what a protocol without acknowledgements delivered. Stops at the first submission whose key is
@@ -181,26 +227,23 @@ impl Ingest {
             return (None, Submitted { appended: 0, fault });
         }
 
-        // Admit and append: the journal refuses what it has no room for, all of it.
+        // Admit, and append: the journal refuses what it has no room for, all of it.
+        let admitted = runs
+            .iter()
+            .map(|run| (admit::admit(run.usage, run.cost), run.peer));
         let appended = match append(&entries) {
             Ok(appended) => appended,
             Err(refused) => {
                 // Busy is tried again by every listener but UDP: it is no refusal yet.
                 if !matches!(refused, Refused::Busy) {
-                    runs.iter()
-                        .filter_map(|run| Some((run.usage?, run.frames)))
-                        .for_each(|(usage, frames)| usage.refused(frames));
+                    admitted.for_each(|(admitted, _)| admitted.refused());
                 }
                 let fault = Some(refused.into());
                 return (None, Submitted { appended: 0, fault });
             }
         };
-        for run in &runs {
-            let last = LastUse::new(received_at_ns, source, run.peer.ip());
-            if let Some(usage) = run.usage {
-                usage.accepted(run.frames, run.events, run.bytes, last);
-            }
-            meters::source(source).appended(run.frames, run.events, run.bytes);
+        for (admitted, peer) in admitted {
+            admitted.appended(source, LastUse::new(received_at_ns, source, peer.ip()));
         }
         let submitted = Submitted {
             appended: entries.len(),
@@ -217,9 +260,7 @@ struct Run<'a> {
     key_id: KeyId,
     /// What is counted for a key; for a bound listener only the source counts.
     usage: Option<&'a Usage>,
-    frames: u64,
-    events: u64,
-    bytes: u64,
+    cost: Cost,
     peer: SocketAddr,
 }
 
@@ -238,17 +279,15 @@ impl<'a> Run<'a> {
             workspace,
             key_id,
             usage,
-            frames: 0,
-            events: 0,
-            bytes: 0,
+            cost: Cost::default(),
             peer: first.peer,
         })
     }
 
     fn add(&mut self, submission: &Submission<'_>) {
-        self.frames += 1;
-        self.events += submission.events;
-        self.bytes += submission.payload.len() as u64;
+        self.cost.frames += 1;
+        self.cost.events += submission.events;
+        self.cost.bytes += submission.payload.len() as u64;
         self.peer = submission.peer;
     }
 }

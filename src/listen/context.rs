@@ -17,7 +17,6 @@ use super::syslog::Bound;
 use crate::auth::Failures;
 use crate::fault::Refusal;
 use crate::ingest::Ingest;
-use crate::ingest::admit::InFlight;
 use crate::ingest::idempotency::Index;
 use crate::meters;
 use crate::network::{CorsOrigins, Networks};
@@ -32,8 +31,6 @@ pub struct ListenerContext {
     pub idempotency: Arc<Index>,
     /// Failed authentications, by source.
     pub failures: Arc<Failures>,
-    /// Memory for unfinished frames and bodies.
-    pub in_flight: Arc<InFlight>,
     /// Whether the server is ready.
     pub readiness: Arc<dyn Readiness>,
     /// Cancelled when the server begins to drain.

@@ -1,22 +1,24 @@
 //! Open connections by where they come from, so that one source cannot take all places.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::origin::SourceAddress;
 
 /// The connections of all sources. As many entries as there are sources with open connections, which the
 /// bound on all connections keeps in turn.
 #[derive(Debug)]
 pub struct Sources {
     most: usize,
-    open: Mutex<HashMap<IpAddr, usize>>,
+    open: Mutex<HashMap<SourceAddress, usize>>,
 }
 
 /// One connection of a source, counted for as long as this lives.
 #[derive(Debug)]
 pub struct SourceSlot {
     sources: Arc<Sources>,
-    source: IpAddr,
+    source: SourceAddress,
 }
 
 impl Sources {
@@ -30,7 +32,7 @@ impl Sources {
 
     /// A place for one more connection, unless the source has as many as it may.
     pub fn place(self: &Arc<Self>, address: IpAddr) -> Option<SourceSlot> {
-        let source = source_of(address);
+        let source = SourceAddress::of(address);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(source).or_default();
         if *count >= self.most {
@@ -57,14 +59,6 @@ impl Drop for SourceSlot {
     }
 }
 
-/// An IPv4 address, or the /64 of an IPv6 address: the least that one customer is given.
-fn source_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
-        v4 @ IpAddr::V4(_) => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,13 +74,5 @@ mod tests {
         drop(first);
         assert!(sources.place(address("10.0.0.1")).is_some());
         assert_eq!(sources.open.lock().unwrap().len(), 1);
-    }
-
-    #[test]
-    fn addresses_of_one_ipv6_network_are_one_source() {
-        let sources = Arc::new(Sources::new(1));
-        let _place = sources.place("2001:db8::1".parse().unwrap()).unwrap();
-        assert!(sources.place("2001:db8::2".parse().unwrap()).is_none());
-        assert!(sources.place("2001:db8:0:1::1".parse().unwrap()).is_some());
     }
 }

@@ -31,7 +31,7 @@ use crate::control::keys::first;
 use crate::control::keys::reload::KeyReload;
 use crate::control::tls::TlsReload;
 use crate::ingest::Ingest;
-use crate::ingest::admit::InFlight;
+use crate::ingest::admit::{Bounds, Memory};
 use crate::ingest::idempotency::saved::Keeper;
 use crate::journal::storage::Disk;
 use crate::journal::{Journal, Options};
@@ -46,6 +46,7 @@ use crate::server::observe::Observed;
 use crate::server::running::{Listener, Running};
 use crate::server::service::Service;
 use crate::server::status::Status;
+use crate::wire::frame::PREFIX_BYTES;
 use crate::wire::key::StreamingKey;
 use crate::{limits, meters};
 
@@ -144,11 +145,16 @@ async fn serve(
     // UDP cannot be held back: a datagram that came before the journal takes any would be lost.
     let _ = tokio::time::timeout(limits::FIRST_SEGMENT_WAIT, journal.prepared()).await;
     let health = Arc::new(Health::new(journal.clone(), keys.health(), tls.health()));
+    let memory = Memory::new(Bounds {
+        total_bytes: config.limits.max_in_flight_bytes,
+        frame_bytes: config.limits.max_frame_size + PREFIX_BYTES,
+        body_bytes: config.limits.max_body_size,
+    });
     let context = ListenerContext {
         readiness: Arc::clone(&health) as _,
         failures: Arc::default(),
         idempotency: taken.index(),
-        ingest: Arc::new(Ingest::new(keys.keys(), journal.clone())),
+        ingest: Arc::new(Ingest::new(keys.keys(), memory, journal.clone())),
         drain: CancellationToken::new(),
         tasks: TaskTracker::new(),
         connections: Arc::new(Semaphore::new(descriptors::connections(
@@ -160,7 +166,6 @@ async fn serve(
         stall_timeout: config.limits.stall_timeout,
         max_frame_bytes: u32::try_from(config.limits.max_frame_size).unwrap_or(u32::MAX),
         max_body_bytes: config.limits.max_body_size,
-        in_flight: InFlight::new(config.limits.max_in_flight_bytes),
         trusted_proxies: config.listen.trusted_proxies.clone(),
         forwarders: config.listen.forwarders.clone(),
         entrance: Arc::default(),

@@ -3,15 +3,16 @@
 use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
+use std::time::Duration;
 
 use crate::harness::{KEY, Server, Setup, wait_for};
 
 /// The bounds of the server under test, and what a process takes besides.
-const IN_FLIGHT_MB: u64 = 24;
+const IN_FLIGHT_MB: u64 = 112;
 const QUEUED_MB: u64 = 16;
 const BESIDES_MB: u64 = 64;
 
-/// Connections that each try to place this much: twenty times the bound.
+/// Connections that each try to place this much: four times the bound.
 const CONNECTIONS: usize = 60;
 const EACH_BYTES: usize = 8 << 20;
 
@@ -39,8 +40,10 @@ fn flood(address: std::net::SocketAddr, head: &[u8]) {
         .map(|_| {
             let mut stream = TcpStream::connect(address).unwrap();
             stream.write_all(head).unwrap();
+            let patience = Duration::from_millis(100);
+            stream.set_write_timeout(Some(patience)).unwrap();
             for _ in 0..EACH_BYTES / filler.len() {
-                // What is refused is closed: that is what this is for.
+                // What finds no room is not read.
                 if stream.write_all(&filler).is_err() {
                     break;
                 }
@@ -70,10 +73,7 @@ fn unfinished_frames_of_many_connections_stay_below_the_bound_on_memory() {
     // A frame of 16 MiB is announced, without a key.
     flood(server.at().tcp, &(16u32 << 20).to_be_bytes());
     assert_bounded(&server);
-    assert!(
-        server.log().contains("the server is busy"),
-        "some were refused"
-    );
+    server.wait_for_log("senders wait until others are done");
 }
 
 #[test]

@@ -19,9 +19,10 @@ use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
 use crate::fault::Refusal;
+use crate::ingest::admit::{Reservation, Standing};
 use crate::limits;
 use crate::listen::ListenerContext;
-use crate::origin::Source;
+use crate::origin::{Source, SourceAddress};
 
 thread_local! {
     static READ: RefCell<Vec<u8>> = RefCell::new(vec![0; limits::READ_BYTES]);
@@ -91,7 +92,7 @@ pub(super) async fn serve<S: AsyncRead + Unpin>(
     context: &ListenerContext,
 ) {
     let source_name = source.as_str();
-    match run(&mut stream, protocol, context).await {
+    match run(&mut stream, protocol, peer, context).await {
         Ended::ByPeer | Ended::Drained => {}
         Ended::Broken(error) => {
             tracing::debug!(%peer, source = source_name, %error, "connection broken");
@@ -106,10 +107,13 @@ pub(super) async fn serve<S: AsyncRead + Unpin>(
 async fn run<S: AsyncRead + Unpin>(
     stream: &mut S,
     mut protocol: impl Protocol,
+    peer: SocketAddr,
     context: &ListenerContext,
 ) -> Ended {
     let mut rest = BytesMut::new();
-    let mut held = context.in_flight.account();
+    let mut held: Option<Reservation> = None;
+    let memory = context.ingest.memory();
+    let from = SourceAddress::of(peer.ip());
     let mut replacements = context.ingest.keys().replacements();
     let mut drained = pin!(context.drain.cancelled());
     let mut deadline = pin!(tokio::time::sleep(context.stall_timeout));
@@ -201,8 +205,15 @@ async fn run<S: AsyncRead + Unpin>(
                 }
             }
         }
-        if !held.hold(rest.len()) {
-            return Ended::Closed(Refusal::Busy);
+        if rest.len() <= limits::UNRESERVED_BYTES {
+            held = None;
+        } else if held.as_ref().is_none_or(|held| held.bytes() < rest.len()) {
+            drop(held.take());
+            let standing = match protocol.is_authenticated() {
+                true => Standing::Known,
+                false => Standing::Stranger,
+            };
+            held = Some(memory.ask(from, standing, rest.len()).await);
         }
         if context.drain.is_cancelled() && drain_until.is_none() {
             drain_until = Some(Instant::now() + limits::DRAIN_READ);

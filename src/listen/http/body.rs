@@ -9,31 +9,38 @@ use hyper::body::{Body, Incoming};
 use super::coding::Coding;
 
 use crate::fault::Refusal;
-use crate::ingest::admit::Held;
+use crate::ingest::admit::{BodyLength, Reservation};
 use crate::limits;
 
-/// Reads a body of at most `max_bytes`, which may pause so long, and accounts for it in `held`. A body that came
-/// in one piece is not copied.
+/// What the head of a request says of the length of its body, unless it is more than `max_bytes`.
+pub(super) fn length(body: &Incoming, max_bytes: usize) -> Result<BodyLength, Refusal> {
+    let too_large = || Refusal::BodyTooLarge(max_bytes);
+    match body.size_hint().exact() {
+        None => Ok(BodyLength::Unknown),
+        Some(bytes) => match usize::try_from(bytes) {
+            Ok(bytes) if bytes <= max_bytes => Ok(BodyLength::Announced(bytes)),
+            _ => Err(too_large()),
+        },
+    }
+}
+
+/// Reads a body of at most `max_bytes`, which may pause so long, and reserves what it has grown to before it is
+/// kept. A body that came in one piece is not copied.
 pub(super) async fn read(
     body: &mut Incoming,
     max_bytes: usize,
     pause: Duration,
-    held: &mut Held,
+    reserved: &mut Reservation,
 ) -> Result<Bytes, Refusal> {
     let too_large = || Refusal::BodyTooLarge(max_bytes);
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if announced > max_bytes {
-        return Err(too_large());
-    }
     let Some(first) = piece(body, pause).await? else {
         return Ok(Bytes::new());
     };
     if first.len() > max_bytes {
         return Err(too_large());
     }
-    if !held.hold(first.len()) {
-        return Err(Refusal::Busy);
-    }
+    reserved.grow_to(first.len()).await;
     if body.is_end_stream() {
         return Ok(first);
     }
@@ -44,9 +51,7 @@ pub(super) async fn read(
         if whole.len() + piece.len() > max_bytes {
             return Err(too_large());
         }
-        if !held.hold(whole.len() + piece.len()) {
-            return Err(Refusal::Busy);
-        }
+        reserved.grow_to(whole.len() + piece.len()).await;
         whole.extend_from_slice(&piece);
     }
     Ok(whole.freeze())

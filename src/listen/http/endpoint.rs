@@ -17,7 +17,7 @@ use crate::journal::{Encoding, Mark};
 use crate::listen::ListenerContext;
 use crate::listen::context::Sender;
 use crate::meters;
-use crate::origin::Source;
+use crate::origin::{Source, SourceAddress};
 use crate::wire::batch::Batch;
 use crate::wire::entries;
 use crate::wire::json_lines::{self, LineKind};
@@ -66,21 +66,22 @@ pub(super) async fn take(
     )?;
     let idempotency_key = idempotency_key(&request.headers)?;
     let coding = Coding::of(&request.headers)?;
-    // What is held is given back when the request is answered.
-    let mut held = context.in_flight.account();
-    let raw = body::read(
-        body,
-        context.max_body_bytes,
-        context.stall_timeout,
-        &mut held,
-    )
-    .await?;
+    let most = context.max_body_bytes;
+    let length = body::length(body, most)?;
+    let source = SourceAddress::of(peer.ip());
+    // Given back when the request is answered.
+    let mut reserved = context
+        .ingest
+        .admit_body(&key, source, length, &context.drain)
+        .await?;
+    let raw = body::read(body, most, context.stall_timeout, &mut reserved).await?;
     visit.body_read();
+    if coding != Coding::Identity {
+        reserved.grow_to(raw.len() + most).await;
+    }
     let mut check = |raw: Bytes| {
-        let body = coding.decode(raw, context.max_body_bytes)?;
-        if !held.hold(body.len()) {
-            return Err(Refusal::Busy);
-        }
+        let body = coding.decode(raw, most)?;
+        reserved.shrink_to(body.len());
         let mark = idempotency_key.map(|name| name.mark(key.id(), request.uri.path(), &body));
         Ok::<_, Refusal>((check_body(endpoint, body, &key)?, mark))
     };
