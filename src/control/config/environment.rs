@@ -1,13 +1,43 @@
 //! The environment's layer: variables that begin with `TELL_`.
+//!
+//! What is no setting stops no command: a machine has more programs than this one, whose variables may begin
+//! the same. The server warns of it once, in case it is a setting with a slip of the pen.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 
 use super::text::{nearest, shown};
-use super::{Problem, Raw, SettingFault, WrittenAt, settings};
+use super::{Raw, WrittenAt, settings};
 
 const PREFIX: &[u8] = b"TELL_";
 
-/// Adds what the environment sets. A variable with our prefix that is no setting is a fault.
+/// Variables of clients: the SDKs, and programs that send.
+const OF_CLIENTS: [&str; 4] = ["TELL_KEY", "TELL_API_KEY", "TELL_API_URL", "TELL_NOAUTH"];
+
+/// A variable that begins as settings do and is none. Its `Display` is a warning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownVariable {
+    /// Its name, as it may be shown.
+    pub name: String,
+    /// What was probably meant.
+    pub nearest: Option<&'static str>,
+}
+
+impl fmt::Display for UnknownVariable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the variable {} is no setting and counts for nothing",
+            self.name
+        )?;
+        match self.nearest {
+            Some(nearest) => write!(f, ": did you mean {nearest}?"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Adds what the environment sets.
 pub(super) fn read(variables: impl IntoIterator<Item = (OsString, OsString)>, raw: &mut Raw) {
     for (name, value) in variables {
         if !name.as_encoded_bytes().starts_with(PREFIX) {
@@ -19,14 +49,12 @@ pub(super) fn read(variables: impl IntoIterator<Item = (OsString, OsString)>, ra
                 WrittenAt::Variable(setting.variable.to_owned()),
                 value,
             );
-        } else if !is_service_link(&name, &value) {
+        } else if !OF_CLIENTS.iter().any(|known| name == *known) && !is_service_link(&name, &value)
+        {
             let name = name.to_string_lossy();
-            raw.faults.push(SettingFault {
-                place: WrittenAt::Variable(shown(&name)),
-                key: None,
-                problem: Problem::UnknownVariable {
-                    nearest: nearest(&name, settings::all().map(|setting| setting.variable)),
-                },
+            raw.unknown_variables.push(UnknownVariable {
+                name: shown(&name),
+                nearest: nearest(&name, settings::all().map(|setting| setting.variable)),
             });
         }
     }
@@ -67,25 +95,34 @@ fn is_service_link(name: &OsStr, value: &OsStr) -> bool {
 mod tests {
     use super::*;
 
-    fn faults(name: &str, value: &str) -> Vec<String> {
+    fn unknown(name: &str, value: &str) -> Vec<String> {
         let mut raw = Raw::default();
         read([(name.into(), value.into())], &mut raw);
-        raw.faults.iter().map(ToString::to_string).collect()
+        assert!(raw.faults.is_empty(), "no variable is a fault by its name");
+        raw.unknown_variables
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
-    fn an_unknown_variable_is_a_fault_with_a_suggestion() {
+    fn an_unknown_variable_is_told_with_a_suggestion() {
         assert_eq!(
-            faults("TELL_SEGMENTSIZE", "1MiB"),
-            ["TELL_SEGMENTSIZE: unknown setting: did you mean `TELL_SEGMENT_SIZE`?"]
+            unknown("TELL_SEGMENTSIZE", "1MiB"),
+            [
+                "the variable TELL_SEGMENTSIZE is no setting and counts for nothing: did you mean TELL_SEGMENT_SIZE?"
+            ]
         );
-        assert_eq!(faults("TELL_BOGUS_THING", "x").len(), 1);
+        assert_eq!(unknown("TELL_BOGUS_THING", "x").len(), 1);
     }
 
     #[test]
     fn variables_of_others_are_left_alone() {
-        assert!(faults("PATH", "/bin").is_empty());
-        assert!(faults("TELLING", "x").is_empty());
+        assert!(unknown("PATH", "/bin").is_empty());
+        assert!(unknown("TELLING", "x").is_empty());
+        for name in OF_CLIENTS {
+            assert!(unknown(name, "x").is_empty(), "{name}");
+        }
     }
 
     #[test]
@@ -99,15 +136,15 @@ mod tests {
             ("TELL_PORT_50000_TCP_PROTO", "tcp"),
             ("TELL_SERVER_PORT_1514_UDP_ADDR", "10.0.0.11"),
         ] {
-            assert!(faults(name, value).is_empty(), "{name}");
+            assert!(unknown(name, value).is_empty(), "{name}");
         }
     }
 
     #[test]
     fn a_port_that_kubernetes_would_not_write_is_an_unknown_setting() {
-        assert_eq!(faults("TELL_PORT", "50000").len(), 1);
-        assert_eq!(faults("TELL_HTTP_PORT", "8080").len(), 1);
-        assert_eq!(faults("TELL_PORT_X_TCP", "8080").len(), 1);
+        assert_eq!(unknown("TELL_PORT", "50000").len(), 1);
+        assert_eq!(unknown("TELL_HTTP_PORT", "8080").len(), 1);
+        assert_eq!(unknown("TELL_PORT_X_TCP", "8080").len(), 1);
     }
 
     #[cfg(unix)]
@@ -119,6 +156,6 @@ mod tests {
             [(OsString::from_vec(b"TELL_\xff".to_vec()), "x".into())],
             &mut raw,
         );
-        assert_eq!(raw.faults.len(), 1);
+        assert_eq!(raw.unknown_variables.len(), 1);
     }
 }

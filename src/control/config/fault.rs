@@ -86,12 +86,6 @@ pub enum Problem {
         /// What was probably meant.
         nearest: Option<&'static str>,
     },
-    /// The environment has a variable with our prefix that is no setting.
-    #[error("unknown setting{}", suggestion(*.nearest))]
-    UnknownVariable {
-        /// What was probably meant.
-        nearest: Option<&'static str>,
-    },
     /// The file is not TOML.
     #[error("not TOML: {0}")]
     Syntax(String),

@@ -29,6 +29,7 @@ mod table;
 mod text;
 
 pub use effective::{Effective, effective};
+pub use environment::UnknownVariable;
 pub use fault::{Faults, Problem, SettingFault, WrittenAt};
 pub use kind::{Accepts, Toml, ValueFault};
 pub use raw::Raw;

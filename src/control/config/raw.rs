@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 use super::kind::Kind;
 use super::settings::FilesConfig;
 use super::table::TomlFile;
-use super::{Environment, Flags, Problem, Setting, SettingFault, WrittenAt, environment, file};
+use super::{
+    Environment, Flags, Problem, Setting, SettingFault, UnknownVariable, WrittenAt, environment,
+    file,
+};
 
 /// One value as it was written, and where.
 #[derive(Debug)]
@@ -29,6 +32,7 @@ pub struct Raw {
     /// The file that is read where none is named.
     default_file: PathBuf,
     pub(super) faults: Vec<SettingFault>,
+    pub(super) unknown_variables: Vec<UnknownVariable>,
 }
 
 impl Raw {

@@ -96,6 +96,7 @@ fn nothing_set_gives_the_defaults() {
             shutdown_timeout: Duration::from_secs(30),
             worker_threads: std::thread::available_parallelism().unwrap().get(),
         },
+        unknown_variables: Vec::new(),
     };
     assert_eq!(config.listeners.len(), 4);
     assert_eq!(config, expected);
@@ -176,6 +177,7 @@ fn a_file_sets_everything() {
             shutdown_timeout: Duration::from_millis(500),
             worker_threads: 3,
         },
+        unknown_variables: Vec::new(),
     };
     assert_eq!(config, expected);
 }
@@ -268,7 +270,6 @@ fn faults_of_all_layers_and_between_settings_come_together() {
         found,
         [
             "--http: `127.0.0.1:50000` meets the address of `tcp`: expected an address or a port of its own for each",
-            "TELL_BOGUS: unknown setting; see the settings in `tell serve --help`",
             "tell.toml:1:20: max_queued_bytes: `max_queued_bytes` (1MiB) cannot hold one `max_frame_size` (16MiB): \
              expected at least as much",
             "tell.toml:1:20: max_queued_bytes: `max_queued_bytes` (1MiB) cannot hold one `max_body_size` (10MiB): \

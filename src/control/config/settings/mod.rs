@@ -10,7 +10,7 @@ use tracing::Level;
 
 use super::kind::{FILE, SWITCH, Word, count, disk_limit, memory, one_of, period, size};
 use super::setting::{Setting, settings};
-use super::{Faults, Raw};
+use super::{Faults, Raw, UnknownVariable};
 use crate::control::Files;
 use crate::journal::{self, JournalLimit};
 
@@ -59,6 +59,8 @@ pub struct Config {
     pub logging: LoggingConfig,
     /// The process.
     pub process: ProcessConfig,
+    /// Variables that begin with `TELL_` and are no settings.
+    pub unknown_variables: Vec<UnknownVariable>,
 }
 
 impl Config {
@@ -96,6 +98,7 @@ impl Config {
             journal: journal?,
             logging: logging?,
             process: process?,
+            unknown_variables: std::mem::take(&mut raw.unknown_variables),
         })
     }
 
