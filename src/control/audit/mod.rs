@@ -40,6 +40,8 @@ pub enum Action {
     KeyRotated,
     /// A key was taken away.
     KeyDeleted,
+    /// A key was shown in clear to somebody who asked for it.
+    KeyShown,
     /// The server took up a changed key file; `details` has the difference.
     KeysReloaded,
 }
@@ -54,6 +56,7 @@ impl Action {
             Self::KeyImported => "key.imported",
             Self::KeyRotated => "key.rotated",
             Self::KeyDeleted => "key.deleted",
+            Self::KeyShown => "key.shown",
             Self::KeysReloaded => "keys.reloaded",
         }
     }
@@ -158,6 +161,16 @@ impl AuditLog {
         file.write_all(&lines)?;
         file.sync_data()?;
         Ok(time)
+    }
+}
+
+/// Whether a data directory has an audit log.
+pub fn exists(data_dir: &Path) -> io::Result<bool> {
+    match data_dir.join(FILE_NAME).metadata() {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(false)
+        }
+        found => found.map(|_| true),
     }
 }
 

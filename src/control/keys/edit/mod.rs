@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use hashbrown::HashMap;
 
 use crate::control::keys::file::{
-    self, KeyEntry, KeyFile, KeyFileError, KeyFileFaults, render_line,
+    self, KeyEntry, KeyFault, KeyFile, KeyFileError, KeyFileFaults, render_line,
 };
 use crate::control::keys::lines;
 use crate::control::keys::name::{NameFault, check_name};
@@ -136,6 +136,8 @@ pub struct KeyFileEdit {
     target: PathBuf,
     bytes: Vec<u8>,
     file: KeyFile,
+    /// Faults of lines that were there before, which the edit leaves as they are.
+    faults: Vec<KeyFault>,
     is_new: bool,
     _lock: File,
 }
@@ -155,6 +157,19 @@ impl KeyFileEdit {
     /// Waits for other edits, then locks, reads and parses the file. If there is none, the edit starts
     /// from one with comments only, which committing creates.
     pub fn begin(path: &Path) -> Result<Self, EditError> {
+        let edit = Self::begin_beside_faults(path)?;
+        if edit.faults.is_empty() {
+            return Ok(edit);
+        }
+        Err(EditError::File(KeyFileError::Faults {
+            path: path.to_owned(),
+            faults: KeyFileFaults(edit.faults),
+        }))
+    }
+
+    /// As [`begin`](Self::begin), and for edits that only [`add`](Self::add) also where lines are at fault: they
+    /// stay as they are.
+    pub fn begin_beside_faults(path: &Path) -> Result<Self, EditError> {
         let (target, lock) = lock(path)?;
         let (bytes, is_new) = match file::read_bytes(&target) {
             Ok(bytes) => (bytes, false),
@@ -163,14 +178,16 @@ impl KeyFileEdit {
             }
             Err(error) => return Err(error.into()),
         };
-        let file = KeyFile::parse(&bytes).map_err(|faults| KeyFileError::Faults {
-            path: path.to_owned(),
-            faults,
-        })?;
+        let (file, faults) =
+            KeyFile::parse_beside_faults(&bytes).map_err(|faults| KeyFileError::Faults {
+                path: path.to_owned(),
+                faults,
+            })?;
         Ok(Self {
             target,
             bytes,
             file,
+            faults,
             is_new,
             _lock: lock,
         })
@@ -179,6 +196,11 @@ impl KeyFileEdit {
     /// The entries as the edit has them so far.
     pub fn entries(&self) -> &[KeyEntry] {
         &self.file.entries
+    }
+
+    /// What is wrong with lines that were there before.
+    pub fn faults(&self) -> &[KeyFault] {
+        &self.faults
     }
 
     /// Adds a key at the end.
@@ -295,9 +317,14 @@ impl KeyFileEdit {
         self.take(bytes)
     }
 
-    /// Takes over edited bytes if the server would.
+    /// Takes over edited bytes if the server would, but for the faults of before.
     fn take(&mut self, bytes: Vec<u8>) -> Result<(), EditError> {
-        self.file = KeyFile::parse(&bytes).map_err(EditError::Result)?;
+        let (file, mut faults) = KeyFile::parse_beside_faults(&bytes).map_err(EditError::Result)?;
+        faults.retain(|fault| !self.faults.contains(fault));
+        if !faults.is_empty() {
+            return Err(EditError::Result(KeyFileFaults(faults)));
+        }
+        self.file = file;
         self.bytes = bytes;
         Ok(())
     }

@@ -306,6 +306,7 @@ fn in_memory(bytes: &[u8]) -> KeyFileEdit {
         target: PathBuf::new(),
         bytes: bytes.to_vec(),
         file: KeyFile::parse(bytes).unwrap(),
+        faults: Vec::new(),
         is_new: false,
         _lock: tempfile::tempfile().unwrap(),
     }

@@ -181,13 +181,45 @@ impl KeyFile {
         })
     }
 
+    /// Reads the file at `path` for those who look at it or add to it: the entries of its good lines, and what
+    /// is wrong with the others. A file that is at fault as a whole is an error as for [`read`](Self::read).
+    pub fn read_beside_faults(path: &Path) -> Result<(Self, Vec<KeyFault>), KeyFileError> {
+        Self::parse_beside_faults(&read_bytes(path)?).map_err(|faults| KeyFileError::Faults {
+            path: path.to_owned(),
+            faults,
+        })
+    }
+
+    /// As [`read_beside_faults`](Self::read_beside_faults), of bytes.
+    pub fn parse_beside_faults(bytes: &[u8]) -> Result<(Self, Vec<KeyFault>), KeyFileFaults> {
+        let (file, faults) = Self::parse_all(bytes);
+        let as_a_whole = faults
+            .iter()
+            .any(|fault| fault.line == 0 || matches!(fault.fault, LineFault::TooManyFaults));
+        // A file without one good line is probably another file.
+        if as_a_whole || (file.entries.is_empty() && !faults.is_empty()) {
+            return Err(KeyFileFaults(faults));
+        }
+        Ok((file, faults))
+    }
+
     /// Parses the bytes of a key file.
     pub fn parse(bytes: &[u8]) -> Result<Self, KeyFileFaults> {
+        let (file, faults) = Self::parse_all(bytes);
+        if faults.is_empty() {
+            Ok(file)
+        } else {
+            Err(KeyFileFaults(faults))
+        }
+    }
+
+    fn parse_all(bytes: &[u8]) -> (Self, Vec<KeyFault>) {
         if bytes.len() > KEY_FILE_LEN_MAX {
-            return Err(KeyFileFaults(vec![KeyFault {
+            let fault = KeyFault {
                 line: 0,
                 fault: LineFault::FileTooLong,
-            }]));
+            };
+            return (Self::default(), vec![fault]);
         }
         let mut parser = Parser::for_len(bytes.len());
         for line in lines(bytes) {
@@ -303,7 +335,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn finish(mut self) -> Result<KeyFile, KeyFileFaults> {
+    /// The entries of the lines without faults, and all faults, in the order of the lines.
+    fn finish(mut self) -> (KeyFile, Vec<KeyFault>) {
         for (first, again) in repeats(&self.keys, |&(_, key, _)| key) {
             let ((line, _, workspace), (number, _, other)) = (first, again);
             let fault = if workspace.is_some() && workspace == other {
@@ -322,18 +355,21 @@ impl<'a> Parser<'a> {
                 fault: LineFault::NameTwice { line },
             });
         }
-        if self.faults.is_empty() {
-            self.entries.shrink_to_fit();
-            return Ok(KeyFile {
-                entries: self.entries,
-            });
+        if !self.faults.is_empty() {
+            self.faults.sort_by_key(|fault| fault.line);
+            if let Some(line) = self.faults.get(FAULTS_MAX).map(|fault| fault.line) {
+                self.faults.truncate(FAULTS_MAX);
+                self.fault(line, LineFault::TooManyFaults);
+            }
+            let faults = &self.faults;
+            let at_fault = |line| faults.binary_search_by_key(&line, |fault| fault.line);
+            self.entries.retain(|entry| at_fault(entry.line).is_err());
         }
-        self.faults.sort_by_key(|fault| fault.line);
-        if let Some(line) = self.faults.get(FAULTS_MAX).map(|fault| fault.line) {
-            self.faults.truncate(FAULTS_MAX);
-            self.fault(line, LineFault::TooManyFaults);
-        }
-        Err(KeyFileFaults(self.faults))
+        self.entries.shrink_to_fit();
+        let Self {
+            entries, faults, ..
+        } = self;
+        (KeyFile { entries }, faults)
     }
 }
 
