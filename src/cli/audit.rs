@@ -5,7 +5,10 @@ use std::io::{self, Write};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::Error;
+use super::error::Error;
+use super::flags::{OfData, SettingFlags};
+use super::numbers::grouped;
+use super::output::Output;
 use crate::control::audit::{self, Verification};
 use crate::control::config::Config;
 
@@ -14,19 +17,14 @@ use crate::control::config::Config;
 pub struct Audit {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    pub(super) settings: SettingFlags<OfData>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Follow its chain of hashes from the first line to the last; exit with 1 if that is broken
-    Verify(Verify),
-}
-
-#[derive(Debug, Args)]
-struct Verify {
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
+    Verify,
 }
 
 /// What `--json` prints.
@@ -49,18 +47,14 @@ struct Fault {
 
 impl Audit {
     /// Prints what was found to standard output.
-    pub fn run(&self, config: &Config) -> Result<(), Error> {
-        let Command::Verify(verify) = &self.command;
+    pub(super) fn run(&self, config: &Config, output: Output) -> Result<(), Error> {
+        let Command::Verify = self.command;
+        // No log is no proof that nothing happened: somebody may have taken it away.
+        if !audit::exists(&config.files.data_dir).map_err(Error::Audit)? {
+            return Err(Error::NoAudit(config.files.data_dir.clone()));
+        }
         let found = audit::verify(&config.files.data_dir).map_err(Error::Audit)?;
-        let mut out = io::stdout().lock();
-        let printed = if verify.json {
-            serde_json::to_writer(&mut out, &report(&found))
-                .map_err(io::Error::from)
-                .and_then(|()| writeln!(out))
-        } else {
-            print(&mut out, &found)
-        };
-        printed.map_err(Error::Output)?;
+        output.show(&report(&found), |out| print(out, &found))?;
         match found.faults.len() {
             0 => Ok(()),
             faults => Err(Error::AuditFaults(faults)),
@@ -80,10 +74,10 @@ fn report(found: &Verification) -> Report {
     }
 }
 
-fn print(out: &mut impl Write, found: &Verification) -> io::Result<()> {
+fn print(out: &mut dyn Write, found: &Verification) -> io::Result<()> {
     for fault in &found.faults {
         writeln!(out, "{fault}")?;
     }
-    writeln!(out, "entries  {}", found.entries)?;
+    writeln!(out, "entries  {}", grouped(found.entries))?;
     writeln!(out, "last     {}", found.last)
 }

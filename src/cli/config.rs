@@ -6,7 +6,9 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{Error, note};
+use super::error::Error;
+use super::flags::{OfFiles, SettingFlags};
+use super::output::{Output, print, write_json};
 use crate::control::config::settings::in_file;
 use crate::control::config::{
     Effective, Environment, Faults, Flags, Setting, WrittenAt, edit, effective, file_path,
@@ -18,6 +20,8 @@ use crate::control::config::{
 pub struct Config {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    pub(super) settings: SettingFlags<OfFiles>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -34,16 +38,11 @@ enum Command {
     Get {
         /// As in the file
         key: String,
-        /// Print one JSON object
-        #[arg(long)]
-        json: bool,
     },
-    /// Print every setting with its value, and where it comes from
-    List {
-        /// Print one JSON object a line
-        #[arg(long)]
-        json: bool,
-    },
+    /// Print every setting with its value, and where it comes from; with --json one object a line
+    #[command(visible_aliases = ["ls", "show"])]
+    List,
+    #[command(visible_alias = "rm")]
     /// Take a setting out of the file, so that the environment or the default counts
     Unset {
         /// As in the file
@@ -71,37 +70,42 @@ impl<'a> Shown<'a> {
 
 impl Config {
     /// Runs it, with the flags and the environment that the server would have.
-    pub fn run(self, flags: Flags, environment: Environment) -> Result<(), Error> {
+    pub(super) fn run(
+        self,
+        flags: Flags,
+        environment: Environment,
+        output: Output,
+    ) -> Result<(), Error> {
         let path = file_path(flags.clone(), environment.clone());
         match self.command {
             Command::Set { key, value } => {
                 let setting = find(&key)?;
                 edit::set(&path, setting, &value)?;
-                said(setting, &path, effective(flags, environment))
+                said(setting, &path, effective(flags, environment), output)
             }
             Command::Unset { key } => {
                 let setting = find(&key)?;
                 if !edit::unset(&path, setting)? {
-                    note(&format!("{} has no {key}", path.display()));
+                    output.note(&format!("{} has no {key}", path.display()));
                 }
-                said(setting, &path, effective(flags, environment))
+                said(setting, &path, effective(flags, environment), output)
             }
-            Command::Get { key, json } => {
+            Command::Get { key } => {
                 let setting = find(&key)?;
                 let all = effective(flags, environment)?;
                 let found = all.iter().find(|found| found.key == setting.key);
                 print(|out| {
-                    found.map_or(Ok(()), |found| match json {
-                        true => print_json(out, found),
+                    found.map_or(Ok(()), |found| match output.json {
+                        true => write_json(out, &Shown::new(found)),
                         false => writeln!(out, "{}", found.value),
                     })
                 })
             }
-            Command::List { json } => {
+            Command::List => {
                 let all = effective(flags, environment)?;
                 print(|out| {
-                    all.iter().try_for_each(|setting| match json {
-                        true => print_json(out, setting),
+                    all.iter().try_for_each(|setting| match output.json {
+                        true => write_json(out, &Shown::new(setting)),
                         false => print_line(out, setting),
                     })
                 })
@@ -117,12 +121,17 @@ fn find(key: &str) -> Result<&'static Setting, Error> {
 }
 
 /// Says what counts after a change, and where that is not what the file says.
-fn said(setting: &Setting, path: &Path, all: Result<Vec<Effective>, Faults>) -> Result<(), Error> {
+fn said(
+    setting: &Setting,
+    path: &Path,
+    all: Result<Vec<Effective>, Faults>,
+    output: Output,
+) -> Result<(), Error> {
     let all = match all {
         Ok(all) => all,
         Err(faults) => {
             // The file is good: it was checked before it was written.
-            note(&format!("{} is changed, but:\n{faults}", path.display()));
+            output.note(&format!("{} is changed, but:\n{faults}", path.display()));
             return Ok(());
         }
     };
@@ -130,13 +139,9 @@ fn said(setting: &Setting, path: &Path, all: Result<Vec<Effective>, Faults>) -> 
         return Ok(());
     };
     if matches!(found.place, WrittenAt::Flag(_) | WrittenAt::Variable(_)) {
-        note(&format!("{} wins over {}", found.place, path.display()));
+        output.note(&format!("{} wins over {}", found.place, path.display()));
     }
-    print(|out| print_line(out, found))
-}
-
-fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
-    write(&mut io::stdout().lock()).map_err(Error::Output)
+    output.show(&Shown::new(found), |out| print_line(out, found))
 }
 
 fn print_line(out: &mut dyn Write, setting: &Effective) -> io::Result<()> {
@@ -145,9 +150,4 @@ fn print_line(out: &mut dyn Write, setting: &Effective) -> io::Result<()> {
         "{:<22} {:<28} {}",
         setting.key, setting.value, setting.place
     )
-}
-
-fn print_json(out: &mut dyn Write, setting: &Effective) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, &Shown::new(setting))?;
-    writeln!(out)
 }

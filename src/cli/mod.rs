@@ -1,43 +1,52 @@
 //! The command line: one file a command, and here the root that they hang on.
 //!
 //! The root turns the settings' flags, the environment and the file into a
-//! [`Config`] before any command runs, so that all commands mean the same files.
+//! [`Config`](crate::control::config::Config) before any command runs, so that all commands mean the same
+//! files.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
-use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
-use tracing::subscriber::SetGlobalDefaultError;
 
 use crate::control::Files;
-use crate::control::config::edit::EditError;
-use crate::control::config::{Config, Faults, Problem};
-use crate::journal::recovery::OpenError;
-use crate::server::error::ServeError;
+use crate::control::config::{Config as Settings, Environment, Flags, Setting};
 
 pub mod apikeys;
+mod arguments;
 mod audit;
+mod client;
 mod config;
+mod error;
 mod export;
 mod first_start;
 mod flags;
+mod manual;
+mod numbers;
+mod output;
+mod ports;
+mod program;
 pub mod serve;
 mod status;
 mod storage;
+mod table;
+mod version;
 
-use flags::{FileFlags, ServeFlags};
+pub use arguments::main;
+pub use error::Error;
+
+use flags::{OfRoot, OfServer, SettingFlags};
+use output::Output;
 
 const LONG_ABOUT: &str = "\
 Tell takes in what SDKs, HTTP clients and syslog senders send, checks every streaming key, and keeps \
 it durably, apart for each workspace.
 
-Without a command it serves, as `tell serve` does.";
+Without a command it serves, as `tell serve` does, and takes the flags of that.";
 
 const AFTER_HELP: &str = "\
-Every flag can be set in the environment (--data-dir is TELL_DATA_DIR) and, but for --config, in the \
-configuration file (data_dir = \"…\"). A flag wins over the environment, the environment over the file.
+Every setting's flag can be given in the environment (--data-dir is TELL_DATA_DIR) and, but for --config, in \
+the configuration file (data_dir = \"…\"). A flag wins over the environment, the environment over the file.
 
 Example: HTTP on all addresses, no syslog, data in /var/lib/tell
 
@@ -51,13 +60,13 @@ Example: HTTP on all addresses, no syslog, data in /var/lib/tell
     about = "Self-hosted streaming ingestion server",
     long_about = LONG_ABOUT,
     after_help = AFTER_HELP,
-    disable_help_subcommand = true,
 )]
 pub struct Cli {
     #[command(flatten)]
-    files: FileFlags,
-    #[command(flatten)]
-    serve: ServeFlags,
+    settings: SettingFlags<OfRoot>,
+    /// Write JSON: what is printed, and errors too
+    #[arg(long, global = true)]
+    json: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -65,85 +74,21 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Start the server (also without a command)
-    #[command(after_help = AFTER_HELP)]
-    Serve(ServeFlags),
+    #[command(after_help = AFTER_HELP, visible_alias = "start", alias = "run")]
+    Serve(SettingFlags<OfServer>),
+    Status(status::Status),
     /// Manage the streaming keys of the key file
+    #[command(aliases = ["apikey", "api-keys", "api-key", "keys", "key"])]
     Apikeys(apikeys::Apikeys),
-    Audit(audit::Audit),
+    #[command(alias = "settings")]
     Config(config::Config),
     Export(export::Export),
-    Status(status::Status),
     Storage(storage::Storage),
-}
-
-/// Why a command ended without having done what it was asked for.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The settings are at fault.
-    #[error(transparent)]
-    Config(#[from] Faults),
-    /// The configuration file was not changed.
-    #[error(transparent)]
-    Edit(#[from] EditError),
-    /// `tell config` was asked for what is no setting.
-    #[error("{0}")]
-    UnknownSetting(Problem),
-    /// The log could not be started.
-    #[error("cannot start the log: {0}")]
-    Logging(SetGlobalDefaultError),
-    /// The server could not start, or did not end well.
-    #[error(transparent)]
-    Serve(#[from] ServeError),
-    /// There is no journal to read.
-    #[error("{0} holds no journal; name the data directory of the server with --data-dir")]
-    NoJournal(PathBuf),
-    /// The journal cannot be read.
-    #[error(transparent)]
-    Journal(#[from] OpenError),
-    /// There is no server to ask, or none that answers.
-    #[error(transparent)]
-    Status(#[from] status::StatusError),
-    /// The audit log cannot be read.
-    #[error("cannot read the audit log: {0}")]
-    Audit(io::Error),
-    /// The audit log is not as it was written.
-    #[error("the audit log has {0} faults")]
-    AuditFaults(usize),
-    /// Standard output does not take what is printed.
-    #[error("cannot write to standard output: {0}")]
-    Output(io::Error),
-    /// The file system does not tell how much room there is.
-    #[error("cannot tell how much room the disk has: {0}")]
-    Space(io::Error),
-    /// `tell apikeys` said itself what is wrong, and with which exit code.
-    #[error("")]
-    Apikeys(u8),
-}
-
-/// A remark on standard error, where what is asked for goes to standard output.
-fn note(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "note: {text}");
-}
-
-impl Error {
-    /// The exit code: 2 where the settings are at fault, as for a command line that is, otherwise 1.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Config(_) | Self::UnknownSetting(_) | Self::Edit(EditError::Faults(_)) => 2,
-            Self::Apikeys(code) => *code,
-            Self::Edit(EditError::Io { .. })
-            | Self::Logging(_)
-            | Self::Serve(_)
-            | Self::NoJournal(_)
-            | Self::Journal(_)
-            | Self::Status(_)
-            | Self::Audit(_)
-            | Self::AuditFaults(_)
-            | Self::Output(_)
-            | Self::Space(_) => 1,
-        }
-    }
+    Audit(audit::Audit),
+    Completions(manual::Completions),
+    Man(manual::Man),
+    /// Print the version
+    Version,
 }
 
 impl Cli {
@@ -156,13 +101,16 @@ impl Cli {
     where
         T: Into<OsString> + Clone,
     {
-        let cli = Self::try_parse_from(args)?;
-        // `tell --tcp off serve` would leave open whose flag it is, and `tell --tcp off apikeys` would
-        // drop it unsaid.
-        if let (Some(_), Some((setting, _))) = (&cli.command, cli.serve.0.first()) {
+        let mut cli = Self::try_parse_from(args)?;
+        let root = cli.settings.given().clone();
+        let command = cli
+            .command
+            .get_or_insert_with(|| Command::Serve(SettingFlags::default()));
+        if let Err(setting) = command.inherit(&root) {
             let text = format!(
-                "--{} is a flag of `serve`: expected it after that command",
-                setting.flag
+                "--{} is a flag of `serve`: `{}` has no use for it",
+                setting.flag,
+                command.name()
             );
             return Err(Self::command().error(ErrorKind::ArgumentConflict, text));
         }
@@ -178,95 +126,67 @@ impl Cli {
         self,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<(), Error> {
-        let command = self.command.unwrap_or(Command::Serve(self.serve));
-        let mut flags = self.files.0;
+        let output = Output { json: self.json };
+        let environment: Environment = environment.into_iter().collect();
+        let load = |flags: &Flags| Settings::load(flags.clone(), environment.clone());
+        let command = match self.command {
+            Some(command) => command,
+            None => Command::Serve(SettingFlags::default()),
+        };
         match command {
-            Command::Serve(serve) => {
-                flags.extend(serve.0);
-                serve::run(&Config::load(flags, environment)?)
+            Command::Serve(flags) => serve::run(&load(flags.given())?),
+            Command::Status(status) => status.run(&load(status.settings.given())?, output),
+            Command::Apikeys(apikeys) => {
+                let config = load(apikeys.settings.given())?;
+                let http = client::http_address(&config);
+                apikeys::main(apikeys, &Files::from(&config.files), http, output)
             }
-            Command::Apikeys(apikeys) => apikeys::main(
-                apikeys,
-                &Files::from(&Config::load(flags, environment)?.files),
-            ),
-            Command::Audit(audit) => audit.run(&Config::load(flags, environment)?),
-            Command::Config(config) => config.run(flags, environment.into_iter().collect()),
-            Command::Export(export) => export.run(&Config::load(flags, environment)?),
-            Command::Status(status) => status.run(&Config::load(flags, environment)?),
-            Command::Storage(storage) => storage.run(&Config::load(flags, environment)?),
+            Command::Config(config) => {
+                let flags = config.settings.given().clone();
+                config.run(flags, environment, output)
+            }
+            Command::Export(export) => export.run(&load(export.settings.given())?, output),
+            Command::Storage(storage) => storage.run(&load(storage.settings.given())?, output),
+            Command::Audit(audit) => audit.run(&load(audit.settings.given())?, output),
+            Command::Completions(completions) => completions.run(Self::command()),
+            Command::Man(man) => man.run(Self::command()),
+            Command::Version => version::run(output),
+        }
+    }
+}
+
+impl Command {
+    /// Takes over the flags in front of it; the first that it does not take is returned.
+    fn inherit(&mut self, root: &Flags) -> Result<(), &'static Setting> {
+        match self {
+            Self::Serve(flags) => flags.inherit(root),
+            Self::Status(status) => status.settings.inherit(root),
+            Self::Apikeys(apikeys) => apikeys.settings.inherit(root),
+            Self::Config(config) => config.settings.inherit(root),
+            Self::Export(export) => export.settings.inherit(root),
+            Self::Storage(storage) => storage.settings.inherit(root),
+            Self::Audit(audit) => audit.settings.inherit(root),
+            Self::Completions(_) | Self::Man(_) | Self::Version => {
+                root.first().map_or(Ok(()), |(setting, _)| Err(*setting))
+            }
+        }
+    }
+
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Serve(_) => "serve",
+            Self::Status(_) => "status",
+            Self::Apikeys(_) => "apikeys",
+            Self::Config(_) => "config",
+            Self::Export(_) => "export",
+            Self::Storage(_) => "storage",
+            Self::Audit(_) => "audit",
+            Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
+            Self::Version => "version",
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn typed(line: &str) -> Result<Cli, clap::Error> {
-        Cli::from_args(line.split(' '))
-    }
-
-    fn flags_of(cli: &Cli) -> Vec<(&str, &str)> {
-        let serve = match &cli.command {
-            Some(Command::Serve(serve)) => serve,
-            _ => &cli.serve,
-        };
-        let all = cli.files.0.iter().chain(&serve.0);
-        all.map(|(setting, text)| (setting.key, text.to_str().unwrap()))
-            .collect()
-    }
-
-    #[test]
-    fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn no_command_takes_the_flags_of_serve() {
-        let expected = [("data_dir", "d"), ("tcp", "off")];
-        assert_eq!(
-            flags_of(&typed("tell --tcp off --data-dir d").unwrap()),
-            expected
-        );
-        assert_eq!(
-            flags_of(&typed("tell serve --tcp off --data-dir d").unwrap()),
-            expected
-        );
-        assert_eq!(
-            flags_of(&typed("tell --data-dir d serve --tcp off").unwrap()),
-            expected
-        );
-    }
-
-    #[test]
-    fn the_example_of_the_help_is_accepted() {
-        let example = AFTER_HELP.lines().last().unwrap().trim();
-        let cli = typed(example).unwrap();
-        assert_eq!(flags_of(&cli).len(), 4);
-    }
-
-    #[test]
-    fn a_flag_of_serve_before_a_command_is_refused() {
-        let error = typed("tell --tcp off serve").unwrap_err();
-        assert_eq!(error.exit_code(), 2);
-        assert!(
-            error.to_string().contains("--tcp is a flag of `serve`"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn an_unknown_flag_exits_with_2_and_help_with_0() {
-        assert_eq!(typed("tell --bogus").unwrap_err().exit_code(), 2);
-        assert_eq!(typed("tell --help").unwrap_err().exit_code(), 0);
-        assert_eq!(typed("tell --version").unwrap_err().exit_code(), 0);
-    }
-
-    #[test]
-    fn every_fault_of_the_settings_is_a_line_of_the_error() {
-        let cli = typed("tell --tcp nowhere --worker-threads 0").unwrap();
-        let error = cli.run([("TELL_HTTP".into(), "8080".into())]).unwrap_err();
-        assert_eq!(error.exit_code(), 2);
-        assert_eq!(error.to_string().lines().count(), 3, "{error}");
-    }
-}
+mod tests;

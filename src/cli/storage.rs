@@ -6,8 +6,13 @@ use std::io::{self, Write};
 use clap::Args;
 use serde::Serialize;
 
-use super::{Error, export};
-use crate::control::config::{Config, show_size};
+use super::error::Error;
+use super::export;
+use super::flags::{OfData, SettingFlags};
+use super::numbers::{grouped, sized};
+use super::output::{self, Output};
+use super::table::{Table, number, text};
+use crate::control::config::Config;
 use crate::journal::JournalLimit;
 use crate::journal::read::{self, Found};
 use crate::journal::storage::Storage as _;
@@ -16,9 +21,8 @@ use crate::origin::Workspace;
 /// Show segments, bytes and records per workspace, and what is left
 #[derive(Debug, Args)]
 pub struct Storage {
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    pub(super) settings: SettingFlags<OfData>,
 }
 
 /// What `--json` prints.
@@ -48,17 +52,10 @@ struct OfWorkspace {
 
 impl Storage {
     /// Prints the report to standard output.
-    pub fn run(&self, config: &Config) -> Result<(), Error> {
+    pub(super) fn run(&self, config: &Config, output: Output) -> Result<(), Error> {
         let report = report(config)?;
-        let mut out = io::stdout().lock();
-        let printed = if self.json {
-            serde_json::to_writer(&mut out, &report)
-                .map_err(io::Error::from)
-                .and_then(|()| writeln!(out))
-        } else {
-            print(&mut out, &report)
-        };
-        printed.map_err(Error::Output)
+        let width = output::width();
+        output.show(&report, |out| print(out, &report, width))
     }
 }
 
@@ -103,21 +100,19 @@ fn report(config: &Config) -> Result<Report, Error> {
     })
 }
 
-fn print(out: &mut impl Write, report: &Report) -> io::Result<()> {
-    writeln!(out, "segments  {}", report.segments)?;
-    writeln!(out, "on disk   {}", show_size(report.disk_bytes))?;
-    writeln!(out, "left      {}", show_size(report.left_bytes))?;
-    writeln!(out, "records   {}", report.records)?;
-    writeln!(out, "damaged   {}", report.damaged)?;
-    if !report.workspaces.is_empty() {
-        writeln!(out, "\n{:<16}{:>16}{:>16}", "WORKSPACE", "RECORDS", "BYTES")?;
-    }
+fn print(out: &mut dyn Write, report: &Report, width: Option<usize>) -> io::Result<()> {
+    writeln!(out, "segments  {}", grouped(report.segments as u64))?;
+    writeln!(out, "on disk   {}", sized(report.disk_bytes))?;
+    writeln!(out, "left      {}", sized(report.left_bytes))?;
+    writeln!(out, "records   {}", grouped(report.records))?;
+    writeln!(out, "damaged   {}", grouped(report.damaged))?;
+    let mut table = Table::new([text("WORKSPACE"), number("RECORDS"), number("BYTES")]);
     for of in &report.workspaces {
-        writeln!(
-            out,
-            "{:<16}{:>16}{:>16}",
-            of.workspace, of.records, of.bytes
-        )?;
+        table.row([of.workspace.clone(), grouped(of.records), sized(of.bytes)]);
     }
-    Ok(())
+    if table.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    table.write(out, width)
 }

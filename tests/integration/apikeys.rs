@@ -145,7 +145,7 @@ fn the_json_of_every_command_has_its_documented_members() {
     assert!(list[0]["masked"].as_str().unwrap().starts_with(&KEY[..8]));
     let id = list[0]["id"].as_str().unwrap();
 
-    let shown = place.run(&["show", id, "--json"]).json();
+    let shown = place.run(&["show", id, "--json", "--masked"]).json();
     assert_eq!(shown, list[0]);
     let revealed = place.run(&["show", "one", "--reveal", "--json"]).json();
     assert_eq!(members(&revealed), with(&["key"]));
@@ -194,8 +194,8 @@ fn no_command_but_those_that_make_or_reveal_a_key_shows_one() {
     let place = Place::new(Some(TWO));
     for args in [
         &["list"][..],
-        &["show", "one"],
-        &["show", KEY],
+        &["show", "one", "--masked"],
+        &["show", KEY, "--masked"],
         &["check"],
         &["delete", KEY_2, "--yes"],
     ] {
@@ -205,7 +205,9 @@ fn no_command_but_those_that_make_or_reveal_a_key_shows_one() {
             assert!(!said.contains(KEY) && !said.contains(KEY_2), "{args:?}");
         }
     }
-    assert!(place.run(&["show", "one", "--reveal"]).ok().contains(KEY));
+    for reveals in [&["show", "one"][..], &["show", "one", "--reveal"]] {
+        assert!(place.run(reveals).ok().contains(KEY));
+    }
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn the_audit_log_verifies_until_somebody_changes_or_removes_a_line() {
         shown.starts_with("line 2: the entry does not follow"),
         "{shown}"
     );
-    assert!(String::from_utf8_lossy(&output.stderr).contains("1 faults"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("has 1 fault"));
 
     let without_second: String = log
         .split_inclusive('\n')
@@ -67,6 +67,27 @@ fn the_audit_log_verifies_until_somebody_changes_or_removes_a_line() {
     assert_eq!(verify(&server).0.status.code(), Some(1));
     fs::write(&path, log).unwrap();
     assert!(verify(&server).0.status.success());
+}
+
+#[test]
+fn an_audit_log_that_is_not_there_is_no_good_one() {
+    let server = Server::new();
+    assert!(
+        verify(&server).0.status.success(),
+        "a server has one from the start"
+    );
+    fs::remove_file(server.data_dir().join("audit.jsonl")).unwrap();
+    let elsewhere = ["audit", "verify", "--data-dir", "nowhere"];
+    for args in [&["audit", "verify"][..], &elsewhere] {
+        let output = server.tell(args);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            said.contains("has no audit log") && said.contains("--data-dir"),
+            "{said}"
+        );
+    }
+    assert!(!server.directory().join("nowhere").exists());
 }
 
 #[test]

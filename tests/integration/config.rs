@@ -34,7 +34,7 @@ fn every_fault_of_every_layer_is_reported_at_once_with_its_place() {
     let output = run(
         directory.path(),
         &["serve", "--max-connections", "0", "--tcp", "127.0.0.1"],
-        &[("TELL_LOG_LEVEL", "loud"), ("TELL_SEGMENTSIZE", "64MiB")],
+        &[("TELL_LOG_LEVEL", "loud")],
     );
     assert_eq!(output.status.code(), Some(2));
     let said = stderr(&output);
@@ -42,7 +42,6 @@ fn every_fault_of_every_layer_is_reported_at_once_with_its_place() {
         "error: --tcp: `127.0.0.1` is not accepted: expected ",
         "error: --max-connections: `0` is out of range: expected ",
         "error: TELL_LOG_LEVEL: `loud` is not accepted: expected ",
-        "error: TELL_SEGMENTSIZE: unknown setting: did you mean `TELL_SEGMENT_SIZE`?",
         "error: tell.toml:2:8: http: `nowhere` is not accepted: expected ",
         "error: tell.toml:4:1: unknown setting `htpp`: did you mean `http`?",
         "error: tell.toml:5:16: segment_size: a TOML boolean is not accepted: expected ",
@@ -204,10 +203,15 @@ fn an_address_or_a_data_directory_that_is_taken_is_named() {
     let args = FREE_PORTS.into_iter().chain(["--http", &taken]);
     let ended = Terminal::serve(directory.path(), args).wait();
     assert_eq!(ended.status.code(), Some(1));
-    let said = ended.stderr.lines().last().unwrap();
+    let said: Vec<&str> = ended.stderr.lines().rev().take(2).collect();
     assert!(
-        said.starts_with("error: ") && said.contains(&taken),
-        "{said}"
+        said[1].starts_with("error: ") && said[1].contains(&taken),
+        "{said:?}"
+    );
+    let holder = format!("error: process {} (tell) has the port", server.pid());
+    assert!(
+        said[0].starts_with(&holder) && said[0].contains("--http (`http` in the file)"),
+        "{said:?}"
     );
 
     let args = FREE_PORTS.into_iter().chain(["--http", "127.0.0.1:0"]);
@@ -240,7 +244,7 @@ fn all_commands_mean_the_same_files() {
         (&["export", "--workspace", "9"][..], "\"here\""),
         (&["storage"], "ws-9"),
         (&["apikeys"], "mine"),
-        (&["apikeys", "check"], "1 keys, no faults"),
+        (&["apikeys", "check"], "1 key, no faults"),
     ] {
         let variable = [("TELL_CONFIG", config.as_str())];
         for output in [
@@ -327,6 +331,32 @@ fn a_data_directory_without_a_journal_is_named() {
 }
 
 #[test]
+fn a_variable_that_is_no_setting_stops_no_command_and_the_server_warns_of_it() {
+    let server = Setup::new()
+        .env("TELL_SEGMENTSIZE", "64MiB")
+        .env("TELL_KEY", KEY)
+        .env("TELL_API_URL", "http://127.0.0.1:8080")
+        .start();
+    let log = server.log();
+    let warned = log.matches("did you mean TELL_SEGMENT_SIZE?").count();
+    assert_eq!(warned, 1, "{log}");
+    assert!(
+        !log.contains("TELL_KEY") && !log.contains("TELL_API_URL"),
+        "{log}"
+    );
+    let variables = [("TELL_SEGMENTSIZE", "64MiB"), ("TELL_KEY", KEY)];
+    for command in [
+        &["apikeys"][..],
+        &["status"],
+        &["storage"],
+        &["config", "list"],
+    ] {
+        let output = run(server.directory(), command, &variables);
+        assert!(output.status.success(), "{command:?}: {output:?}");
+    }
+}
+
+#[test]
 fn help_and_version_go_to_standard_output() {
     let directory = TempDir::new().unwrap();
     for args in [
@@ -334,6 +364,8 @@ fn help_and_version_go_to_standard_output() {
         &["--version"],
         &["serve", "--help"],
         &["apikeys", "--help"],
+        &["help", "apikeys", "new"],
+        &["version"],
     ] {
         let output = run(directory.path(), args, &[]);
         let said = stdout(&output);

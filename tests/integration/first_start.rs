@@ -24,14 +24,11 @@ fn printed<'a>(stdout: &'a str, beginning: &str) -> &'a str {
         .unwrap_or_else(|| panic!("no line begins with {beginning:?}:\n{stdout}"))
 }
 
-/// Runs a line as a shell does that has `tell` in its PATH.
+/// Runs a line as a shell does that does not know where `tell` is: it was started by its path.
 fn shell(directory: &Path, line: &str) -> Output {
-    let tell = Path::new(env!("CARGO_BIN_EXE_tell")).parent().unwrap();
-    let path = std::env::var("PATH").unwrap_or_default();
     let output = Command::new("sh")
         .args(["-c", line])
         .current_dir(directory)
-        .env("PATH", format!("{}:{path}", tell.display()))
         .output()
         .expect("sh runs");
     assert!(
@@ -88,7 +85,8 @@ fn the_first_start_makes_a_key_and_prints_it_once_with_lines_that_work() {
     let answer = shell(at, printed(&before.stdout, &curl));
     let answer: Value = serde_json::from_slice(&answer.stdout).expect("the answer is JSON");
     assert_eq!(answer["accepted"], 1);
-    let rows = shell(at, printed(&before.stdout, "tell export"));
+    let export = format!("{} export", env!("CARGO_BIN_EXE_tell"));
+    let rows = shell(at, printed(&before.stdout, &export));
     let row: Value = serde_json::from_slice(&rows.stdout).expect("one row");
     assert_eq!(row["name"], "hello");
 

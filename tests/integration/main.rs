@@ -8,6 +8,7 @@ mod audit;
 mod backpressure;
 mod browser;
 mod browser_rules;
+mod command_line;
 mod config;
 mod config_command;
 mod durability;

@@ -5,11 +5,17 @@
 //! failed, because a new key must reach its owner. A process that is killed before the note leaves a
 //! change that the server's own entry about the reload tells of.
 
+use std::net::SocketAddr;
+use std::path::Path;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::report::{KeyReport, Memory, title, write_json};
-use super::{DeleteArgs, Failure, ImportArgs, NewArgs, RotateArgs, Streams, curl_line};
+use super::report::{KeyReport, Memory, title};
+use super::{DeleteArgs, Failure, ImportArgs, NewArgs, RotateArgs, Streams, curl_line, faults};
+use crate::cli::numbers::counted;
+use crate::cli::output::write_json;
+use crate::cli::program::user_name;
 use crate::control::Files;
 use crate::control::audit::{Action, AuditEntry, AuditLog};
 use crate::control::keys::edit::{EditError, KeyFileEdit};
@@ -19,20 +25,25 @@ use crate::control::keys::selector::KeySelector;
 use crate::control::timestamp::Timestamp;
 use crate::wire::key::StreamingKey;
 
-/// Where the HTTP listener is unless it is configured otherwise.
-const DEFAULT_HTTP: &str = "127.0.0.1:8080";
-
 pub(super) fn new(
     files: &Files,
     args: &NewArgs,
+    http: Option<SocketAddr>,
     json: bool,
     streams: &mut Streams<'_>,
 ) -> Result<(), Failure> {
+    if args.name.is_empty() {
+        return Err(Failure::Usage(
+            "the name is empty: expected 1 to 100 printable characters without a colon",
+        ));
+    }
     check_name(&args.name).map_err(EditError::from)?;
-    let mut change = Change::begin(files)?;
+    // A new key collides with no line, also with none that cannot be read.
+    let mut change = Change::begin(files, KeyFileEdit::begin_beside_faults)?;
     let key = StreamingKey::generate().map_err(EditError::from)?;
     let entry = change.edit.add(key, args.workspace, Some(&args.name))?;
     change.edit.commit()?;
+    let faulty = change.edit.faults().to_vec();
     let noted = change.note(&[(Action::KeyCreated, &entry, None)]);
     let report = revealed(&entry, &noted);
     if args.quiet {
@@ -42,11 +53,15 @@ pub(super) fn new(
     } else {
         writeln!(
             streams.out,
-            "Made the key {} for workspace {}:",
+            "Made the key {} for workspace ws-{}:",
             title(&report),
             report.workspace
         )?;
-        write_key(streams, &key, &report)?;
+        write_key(streams, &key, http)?;
+    }
+    if !faulty.is_empty() {
+        faults::note(&faulty, files, json, streams);
+        faults::note_not_in_force(json, streams);
     }
     noted.map(drop)
 }
@@ -63,32 +78,58 @@ pub(super) fn delete(
         ));
     }
     // Asked without the lock: other edits must not wait for the answer.
-    let entry = select(files, &args.which)?;
-    let report = Memory::load(files)?.report(&entry);
-    if !args.yes && !confirm(&report, streams)? {
+    let file = KeyFile::read(&files.keys)?;
+    let memory = Memory::load(files)?;
+    let mut entries: Vec<KeyEntry> = Vec::new();
+    for which in &args.which {
+        let entry = KeySelector::parse(which).find(&file.entries)?;
+        // A key that is named twice, by its name and by its id, is deleted once.
+        if !entries.contains(entry) {
+            entries.push(entry.clone());
+        }
+    }
+    let reports: Vec<KeyReport> = entries.iter().map(|entry| memory.report(entry)).collect();
+    if !args.yes && !confirm(&reports, streams)? {
         return Err(Failure::Declined);
     }
-    let mut change = Change::begin(files)?;
-    let entry = change.edit.remove(&KeySelector::Key(entry.key))?;
+    let mut change = Change::begin(files, KeyFileEdit::begin)?;
+    let removed = entries
+        .iter()
+        .map(|entry| change.edit.remove(&KeySelector::Key(entry.key)))
+        .collect::<Result<Vec<_>, _>>()?;
     change.edit.commit()?;
-    let noted = change.note(&[(Action::KeyDeleted, &entry, None)]);
-    if json {
-        write_json(streams.out, &report)?;
-    } else {
-        writeln!(streams.out, "Deleted the key {}.", title(&report))?;
+    let notes: Vec<_> = removed
+        .iter()
+        .map(|entry| (Action::KeyDeleted, entry, None))
+        .collect();
+    let noted = change.note(&notes);
+    match (&reports[..], json) {
+        ([report], true) => write_json(streams.out, report)?,
+        (reports, true) => write_json(streams.out, &reports)?,
+        (reports, false) => {
+            for report in reports {
+                writeln!(streams.out, "Deleted the key {}.", title(report))?;
+            }
+        }
     }
     noted.map(drop)
 }
 
-fn confirm(report: &KeyReport, streams: &mut Streams<'_>) -> Result<bool, Failure> {
+fn confirm(reports: &[KeyReport], streams: &mut Streams<'_>) -> Result<bool, Failure> {
     let Some(terminal) = streams.terminal.as_mut() else {
         return Ok(false);
     };
+    let keys: Vec<String> = reports
+        .iter()
+        .map(|report| format!("{} of workspace ws-{}", title(report), report.workspace))
+        .collect();
+    let (what, who) = match &keys[..] {
+        [key] => (format!("the key {key}"), "it"),
+        keys => (format!("{} keys: {}", keys.len(), keys.join(", ")), "them"),
+    };
     write!(
         streams.err,
-        "Delete the key {} of workspace {}? Clients that use it are refused at once. [y/N] ",
-        title(report),
-        report.workspace
+        "Delete {what}? Clients that use {who} are refused at once. [y/N] "
     )?;
     streams.err.flush()?;
     let mut answer = String::new();
@@ -107,12 +148,13 @@ struct RotatedReport {
 pub(super) fn rotate(
     files: &Files,
     args: &RotateArgs,
+    http: Option<SocketAddr>,
     json: bool,
     streams: &mut Streams<'_>,
 ) -> Result<(), Failure> {
     let old = select(files, &args.which)?;
     let memory = Memory::load(files)?;
-    let mut change = Change::begin(files)?;
+    let mut change = Change::begin(files, KeyFileEdit::begin)?;
     let key = StreamingKey::generate().map_err(EditError::from)?;
     let rotated = change
         .edit
@@ -138,12 +180,12 @@ pub(super) fn rotate(
         };
         writeln!(
             streams.out,
-            "Made the key {} for workspace {}; the old one, {}, {fate}:",
+            "Made the key {} for workspace ws-{}; the old one, {}, {fate}:",
             title(&new),
             new.workspace,
             title(&replaced)
         )?;
-        write_key(streams, &key, &new)?;
+        write_key(streams, &key, http)?;
     }
     noted.map(drop)
 }
@@ -155,7 +197,7 @@ pub(super) fn import(
     streams: &mut Streams<'_>,
 ) -> Result<(), Failure> {
     let other = KeyFile::read(&args.file)?;
-    let mut change = Change::begin(files)?;
+    let mut change = Change::begin(files, KeyFileEdit::begin)?;
     change.edit.import(&other)?;
     change.edit.commit()?;
     let notes: Vec<_> = other
@@ -168,7 +210,7 @@ pub(super) fn import(
     if json {
         write_json(streams.out, &json!({"imported": imported}))?;
     } else {
-        writeln!(streams.out, "Imported {imported} keys.")?;
+        writeln!(streams.out, "Imported {}.", counted(imported as u64, "key"))?;
     }
     noted.map(drop)
 }
@@ -181,13 +223,16 @@ struct Change<'a> {
 }
 
 impl<'a> Change<'a> {
-    fn begin(files: &'a Files) -> Result<Self, Failure> {
+    fn begin(
+        files: &'a Files,
+        begin: impl FnOnce(&Path) -> Result<KeyFileEdit, EditError>,
+    ) -> Result<Self, Failure> {
         let log = AuditLog::open(&files.data_dir).map_err(|source| Failure::Audit {
             doing: "open",
             data_dir: files.data_dir.clone(),
             source,
         })?;
-        let edit = KeyFileEdit::begin(&files.keys)?;
+        let edit = begin(&files.keys)?;
         Ok(Self { files, log, edit })
     }
 
@@ -214,16 +259,9 @@ impl<'a> Change<'a> {
     }
 }
 
-/// `cli:` and the user of the operating system: by name, or by number if it has none here.
-fn actor() -> String {
-    let uid = rustix::process::getuid().as_raw().to_string();
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = users.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == uid).then_some(name)
-    });
-    format!("cli:{}", name.unwrap_or(&uid))
+/// Who works with the command line, for the audit log.
+pub(super) fn actor() -> String {
+    format!("cli:{}", user_name(rustix::process::getuid().as_raw()))
 }
 
 fn select(files: &Files, which: &str) -> Result<KeyEntry, Failure> {
@@ -243,16 +281,16 @@ fn revealed(entry: &KeyEntry, noted: &Result<Timestamp, Failure>) -> KeyReport {
 fn write_key(
     streams: &mut Streams<'_>,
     key: &StreamingKey,
-    report: &KeyReport,
+    http: Option<SocketAddr>,
 ) -> Result<(), Failure> {
     writeln!(
         streams.out,
-        "\n    {}\n\n\
-         A running server takes it up by itself. To send a first event:\n\n    {}\n\n\
-         It is not shown again, but for `tell apikeys show {} --reveal`.",
-        key.reveal(),
-        curl_line(DEFAULT_HTTP, key),
-        report.id
+        "\n    {}\n\nA running server takes it up by itself.",
+        key.reveal()
     )?;
+    if let Some(http) = http {
+        let curl = curl_line(http, key);
+        writeln!(streams.out, "To send a first event:\n\n    {curl}")?;
+    }
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! `tell apikeys`: list, make, show, delete, rotate, import and check streaming keys.
 //!
 //! Works on the key file alone, with the server running or not; a running server takes changes up by
-//! itself. Every change goes to the audit log. A key is printed in two cases only: when it is made
-//! (`new`, `rotate`), and by `show --reveal`, with which an operator gets a lost key back. Everything
-//! else shows its first 8 digits. No message quotes what was typed: it may be a key.
+//! itself. Every change goes to the audit log, and so does every look at a key: one is printed in two cases only,
+//! when it is made (`new`, `rotate`), and by `show` without `--masked`, with which an operator gets a lost key
+//! back. Everything else shows its first 8 digits. No message quotes what was typed: it may be a key.
+//!
+//! `list`, `show` and `new` work beside lines of the key file that are at fault, and say so.
 //!
 //! # Exit codes
 //!
@@ -12,15 +14,15 @@
 //! # JSON
 //!
 //! With `--json` standard output is one JSON document and a newline. Members may be added, never
-//! removed or given another meaning. Errors are text on standard error and an exit code, with or
-//! without `--json`; only `check` writes its document whatever it finds.
+//! removed or given another meaning. Errors are `{"error":"code","message":"…","exit_code":N}` on standard
+//! error; `check` writes its document whatever it finds.
 //!
 //! - A key is an object: `name` (or null), `id`, `masked` (8 digits and dots), `workspace` (a number),
 //!   `line` (in the key file), `created_at`, `last_used_at` (RFC 3339, or null), `last_source` (`tcp`,
 //!   `http`, `syslog_tcp`, `syslog_udp`, or null), `last_peer` (an address, or null), `accepted`
 //!   (`frames`, `events`, `bytes`), `refused`. Where the key is revealed there is also `key`.
 //! - `list`: an array of keys.
-//! - `new`, `show`, `delete`: the key.
+//! - `new`, `show`, `delete`: the key; `delete` of several: an array of them.
 //! - `rotate`: the new key, with `replaced`, the old one as it is now: if it was kept, it has a `line`
 //!   and maybe a `name`, else `line` is null.
 //! - `import`: `imported`, a number.
@@ -28,14 +30,20 @@
 //!   line 0 is the file as a whole).
 
 mod change;
+pub(super) mod faults;
 mod report;
 mod show;
 
 use std::io::{self, BufRead, ErrorKind, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::flags::{OfKeys, SettingFlags};
+use super::numbers::counted;
+use super::output::{Output, written_or_left};
+use super::program::parse_workspace;
 use crate::control::Files;
 use crate::control::keys::edit::EditError;
 use crate::control::keys::file::KeyFileError;
@@ -50,35 +58,38 @@ pub struct Apikeys {
     command: Option<Command>,
     #[command(flatten)]
     list: ListArgs,
-    /// Write JSON
-    #[arg(long, global = true)]
-    json: bool,
+    #[command(flatten)]
+    pub(super) settings: SettingFlags<OfKeys>,
 }
 
 #[derive(Subcommand, Debug)]
 enum Command {
     /// List the keys, without showing them (the default)
+    #[command(visible_alias = "ls")]
     List(ListArgs),
-    /// Make a key and print it, this once
-    #[command(visible_alias = "generate")]
+    /// Make a key and print it
+    #[command(visible_aliases = ["create", "add", "generate"], alias = "make")]
     New(NewArgs),
-    /// Show one key and how it is used
+    /// Show one key and how it is used; that the key was shown goes to the audit log
+    #[command(visible_aliases = ["get", "reveal"])]
     Show(ShowArgs),
-    /// Delete a key: clients that use it are refused at once
-    #[command(visible_aliases = ["revoke", "disable"])]
+    /// Delete keys: clients that use them are refused at once
+    #[command(visible_aliases = ["rm", "revoke", "disable"], aliases = ["remove", "del"])]
     Delete(DeleteArgs),
-    /// Replace a key with a new one of the same name and workspace, and print it, this once
+    /// Replace a key with a new one of the same name and workspace, and print it
+    #[command(alias = "roll")]
     Rotate(RotateArgs),
     /// Add all keys of another key file, or none of them
     Import(ImportArgs),
     /// Validate a key file and list all its faults
+    #[command(visible_aliases = ["verify", "validate"])]
     Check(CheckArgs),
 }
 
 #[derive(Args, Debug, Default)]
 struct ListArgs {
     /// Only the keys of this workspace
-    #[arg(long, value_name = "N", value_parser = parse_workspace)]
+    #[arg(short, long, value_name = "N", value_parser = parse_workspace)]
     workspace: Option<Workspace>,
     /// Order of the list; without it that of the key file
     #[arg(long, value_name = "COLUMN")]
@@ -104,7 +115,7 @@ struct NewArgs {
     /// Its name: 1 to 100 printable characters without a colon, not used yet
     name: String,
     /// The workspace that it writes to, an integer from 1
-    #[arg(long, value_name = "N", value_parser = parse_workspace)]
+    #[arg(short, long, value_name = "N", value_parser = parse_workspace)]
     workspace: Workspace,
     /// Print the key and nothing else (goes before --json)
     #[arg(short, long)]
@@ -116,16 +127,19 @@ struct ShowArgs {
     /// The name, the id or the key itself
     #[arg(value_name = "NAME|ID|KEY")]
     which: String,
-    /// Print the key itself
-    #[arg(long)]
+    /// Do not show the key itself, only its first 8 digits
+    #[arg(long, conflicts_with = "reveal")]
+    masked: bool,
+    /// Show the key itself, as it is done anyway
+    #[arg(long, hide = true)]
     reveal: bool,
 }
 
 #[derive(Args, Debug)]
 struct DeleteArgs {
-    /// The name, the id or the key itself
-    #[arg(value_name = "NAME|ID|KEY")]
-    which: String,
+    /// The name, the id or the key itself; of several keys, all are deleted or none
+    #[arg(value_name = "NAME|ID|KEY", required = true)]
+    which: Vec<String>,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -153,25 +167,32 @@ struct CheckArgs {
     file: Option<PathBuf>,
 }
 
-fn parse_workspace(text: &str) -> Result<Workspace, &'static str> {
-    Workspace::parse(text)
-        .ok_or("a workspace is an integer from 1 to 4294967295, such as 1 or ws-1")
-}
-
-/// Runs `tell apikeys` on the process's own streams.
-pub fn main(apikeys: Apikeys, files: &Files) -> Result<(), super::Error> {
+/// Runs `tell apikeys` on the process's own streams. `http` is where a first event can be sent to.
+pub(super) fn main(
+    apikeys: Apikeys,
+    files: &Files,
+    http: Option<SocketAddr>,
+    output: Output,
+) -> Result<(), super::Error> {
     let stdin = io::stdin();
     let asks = stdin.is_terminal();
     let mut input = stdin.lock();
     let terminal: Option<&mut dyn BufRead> = if asks { Some(&mut input) } else { None };
-    match apikeys.run(
+    let mut out = anstream::stdout().lock();
+    let done = apikeys.run(
         files,
-        &mut io::stdout().lock(),
-        &mut io::stderr().lock(),
-        terminal,
-    ) {
-        0 => Ok(()),
-        code => Err(super::Error::Apikeys(code)),
+        http,
+        output,
+        Streams {
+            out: &mut out,
+            err: &mut anstream::stderr().lock(),
+            width: super::output::width(),
+            terminal,
+        },
+    );
+    match done {
+        Err(Failure::Output(error)) => written_or_left(Err(error)),
+        done => Ok(done?),
     }
 }
 
@@ -179,41 +200,31 @@ pub fn main(apikeys: Apikeys, files: &Files) -> Result<(), super::Error> {
 struct Streams<'a> {
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
+    /// Columns of the output, where it is a terminal.
+    width: Option<usize>,
     /// Standard input if there is somebody to ask.
     terminal: Option<&'a mut dyn BufRead>,
 }
 
 impl Apikeys {
-    /// Runs the command and returns its exit code.
-    ///
-    /// `terminal` is standard input if that is a terminal, to ask for a confirmation; else `None`.
-    pub fn run<'a>(
+    fn run(
         self,
         files: &Files,
-        out: &'a mut dyn Write,
-        err: &'a mut dyn Write,
-        terminal: Option<&'a mut dyn BufRead>,
-    ) -> u8 {
-        let mut streams = Streams { out, err, terminal };
-        let done = self.execute(files, &mut streams);
-        let done = done.and_then(|()| Ok(streams.out.flush()?));
-        let Err(failure) = done else {
-            return 0;
-        };
-        if !matches!(failure, Failure::Told) {
-            // Nowhere is left to report that standard error cannot be written.
-            let _ = writeln!(streams.err, "error: {failure}");
-        }
-        if let Failure::Edit(EditError::Import(conflicts)) = &failure {
-            for (line, conflict) in conflicts {
-                let _ = writeln!(streams.err, "line {line}: {conflict}");
-            }
-        }
-        failure.exit_code()
+        http: Option<SocketAddr>,
+        output: Output,
+        mut streams: Streams<'_>,
+    ) -> Result<(), Failure> {
+        self.execute(files, http, output.json, &mut streams)?;
+        Ok(streams.out.flush()?)
     }
 
-    fn execute(self, files: &Files, streams: &mut Streams<'_>) -> Result<(), Failure> {
-        let json = self.json;
+    fn execute(
+        self,
+        files: &Files,
+        http: Option<SocketAddr>,
+        json: bool,
+        streams: &mut Streams<'_>,
+    ) -> Result<(), Failure> {
         let stray = self.list.workspace.is_some() || self.list.sort.is_some();
         let Some(command) = self.command else {
             return show::list(files, &self.list, json, streams);
@@ -225,10 +236,10 @@ impl Apikeys {
         }
         match command {
             Command::List(args) => show::list(files, &args, json, streams),
-            Command::New(args) => change::new(files, &args, json, streams),
+            Command::New(args) => change::new(files, &args, http, json, streams),
             Command::Show(args) => show::show(files, &args, json, streams),
             Command::Delete(args) => change::delete(files, &args, json, streams),
-            Command::Rotate(args) => change::rotate(files, &args, json, streams),
+            Command::Rotate(args) => change::rotate(files, &args, http, json, streams),
             Command::Import(args) => change::import(files, &args, json, streams),
             Command::Check(args) => show::check(files, &args, json, streams),
         }
@@ -237,42 +248,81 @@ impl Apikeys {
 
 /// Why a command did not do all that it was asked.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error(transparent)]
+pub enum Failure {
+    /// The key file cannot be used.
+    #[error("{}", faults::explained(.0))]
     File(#[from] KeyFileError),
-    #[error(transparent)]
-    Edit(#[from] EditError),
+    /// The key file was not changed.
+    #[error("{}", faults::explained_edit(.0))]
+    Edit(EditError),
+    /// No key is meant.
     #[error(transparent)]
     Select(#[from] SelectError),
+    /// The command line does not say what is to be done.
     #[error("{0}")]
     Usage(&'static str),
+    /// The operator thought better of it.
     #[error("nothing was deleted")]
     Declined,
+    /// What was counted of the keys cannot be read.
     #[error("cannot read the key usage in {}: {source}", data_dir.display())]
     Usages {
+        /// Where it is.
         data_dir: PathBuf,
+        /// The system's reason.
         source: io::Error,
     },
+    /// The audit log cannot be used; nothing was changed or shown.
     #[error("cannot {doing} the audit log in {}: {source}", data_dir.display())]
     Audit {
+        /// What was tried.
         doing: &'static str,
+        /// Where it is.
         data_dir: PathBuf,
+        /// The system's reason.
         source: io::Error,
     },
+    /// The change is not in the audit log.
     #[error("the key file was changed, but the audit log in {} could not be written: {source}", data_dir.display())]
     NotAudited {
+        /// Where it is.
         data_dir: PathBuf,
+        /// The system's reason.
         source: io::Error,
     },
+    /// Standard output does not take what is printed.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
-    /// The output has said it.
-    #[error("")]
-    Told,
+    /// The key file that was checked has faults, which were printed.
+    #[error("the key file has {}", counted(*.0 as u64, "fault"))]
+    Checked(usize),
+}
+
+impl From<EditError> for Failure {
+    fn from(error: EditError) -> Self {
+        Self::Edit(error)
+    }
 }
 
 impl Failure {
-    fn exit_code(&self) -> u8 {
+    /// Whether the output has said it.
+    pub(super) const fn is_told(&self) -> bool {
+        matches!(self, Self::Checked(_))
+    }
+
+    /// One word for programs.
+    pub(super) fn code(&self) -> &'static str {
+        match self.exit_code() {
+            2 => "usage",
+            3 => "not_allowed",
+            4 => "not_found",
+            5 => "exists",
+            _ => "failed",
+        }
+    }
+
+    /// As the module documents it.
+    pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::File(KeyFileError::Read { source, .. })
             | Self::Edit(
@@ -296,13 +346,13 @@ impl Failure {
             | Self::Declined
             | Self::NotAudited { .. }
             | Self::Output(_)
-            | Self::Told => 1,
+            | Self::Checked(_) => 1,
         }
     }
 }
 
-/// A command line that sends a first event with `key` to the HTTP listener at `http` (`ADDR:PORT`).
-pub fn curl_line(http: &str, key: &StreamingKey) -> String {
+/// A command line that sends a first event with `key` to the HTTP listener at `http`.
+pub(super) fn curl_line(http: SocketAddr, key: &StreamingKey) -> String {
     format!(
         "curl http://{http}/v1/events -H 'Authorization: Bearer {}' \
          -d '{{\"type\":\"track\",\"event\":\"hello\",\"device_id\":\"550e8400-e29b-41d4-a716-446655440000\"}}'",

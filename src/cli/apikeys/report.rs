@@ -1,7 +1,6 @@
 //! A key as it is reported: what the key file, the usage file and the audit log say of it.
 
 use std::collections::HashMap;
-use std::io::{self, Write};
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -84,12 +83,6 @@ impl Memory {
             refused: usage.refused,
         }
     }
-}
-
-/// Writes a JSON document and a newline.
-pub(super) fn write_json(out: &mut dyn Write, document: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, document)?;
-    out.write_all(b"\n")
 }
 
 /// What stands for something that is not known or not there.

@@ -5,25 +5,17 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
-use super::report::{KeyReport, Memory, NONE, write_json};
-use super::{CheckArgs, Failure, ListArgs, ShowArgs, Sort, Streams};
+use super::change::actor;
+use super::report::{KeyReport, Memory, NONE};
+use super::{CheckArgs, Failure, ListArgs, ShowArgs, Sort, Streams, faults};
+use crate::cli::numbers::{counted, grouped, sized};
+use crate::cli::output::write_json;
+use crate::cli::table::{Table, number, text};
 use crate::control::Files;
-use crate::control::keys::file::{KeyFile, KeyFileError};
+use crate::control::audit::{Action, AuditEntry, AuditLog};
+use crate::control::keys::file::{KeyEntry, KeyFile, KeyFileError};
 use crate::control::keys::selector::KeySelector;
 use crate::control::timestamp::Timestamp;
-
-const HEADINGS: [&str; 7] = [
-    "NAME",
-    "KEY",
-    "ID",
-    "WORKSPACE",
-    "CREATED",
-    "LAST USED",
-    "EVENTS",
-];
-
-/// Headings of columns with numbers, which stand at the right.
-const NUMBERS: [&str; 2] = ["WORKSPACE", "EVENTS"];
 
 pub(super) fn list(
     files: &Files,
@@ -31,7 +23,7 @@ pub(super) fn list(
     json: bool,
     streams: &mut Streams<'_>,
 ) -> Result<(), Failure> {
-    let file = KeyFile::read(&files.keys)?;
+    let (file, faulty) = KeyFile::read_beside_faults(&files.keys)?;
     let memory = Memory::load(files)?;
     let mut reports: Vec<_> = file
         .entries
@@ -53,8 +45,9 @@ pub(super) fn list(
             "No keys. `tell apikeys new NAME --workspace N` makes one."
         )?;
     } else {
-        write_table(streams.out, &reports)?;
+        write_table(streams, &reports)?;
     }
+    faults::note(&faulty, files, json, streams);
     Ok(())
 }
 
@@ -72,41 +65,29 @@ fn sort_by(reports: &mut [KeyReport], sort: Sort) {
     }
 }
 
-fn write_table(out: &mut dyn Write, reports: &[KeyReport]) -> io::Result<()> {
+fn write_table(streams: &mut Streams<'_>, reports: &[KeyReport]) -> io::Result<()> {
     let time = |time: Option<Timestamp>| time.map_or(NONE.to_owned(), Timestamp::to_seconds);
-    let rows: Vec<[String; HEADINGS.len()]> = reports
-        .iter()
-        .map(|report| {
-            [
-                report.name.clone().unwrap_or(NONE.to_owned()),
-                report.masked.clone(),
-                report.id.clone(),
-                report.workspace.to_string(),
-                time(report.created_at),
-                time(report.last_used_at),
-                report.accepted.events.to_string(),
-            ]
-        })
-        .collect();
-    let mut widths = HEADINGS.map(str::len);
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
+    let mut table = Table::new([
+        text("NAME"),
+        text("KEY"),
+        text("ID"),
+        text("WORKSPACE"),
+        text("CREATED"),
+        text("LAST USED"),
+        number("EVENTS"),
+    ]);
+    for report in reports {
+        table.row([
+            report.name.clone().unwrap_or(NONE.to_owned()),
+            report.masked.clone(),
+            report.id.clone(),
+            format!("ws-{}", report.workspace),
+            time(report.created_at),
+            time(report.last_used_at),
+            grouped(report.accepted.events),
+        ]);
     }
-    let headings = HEADINGS.map(str::to_owned);
-    for row in std::iter::once(&headings).chain(&rows) {
-        let mut line = String::new();
-        for ((cell, width), heading) in row.iter().zip(widths).zip(HEADINGS) {
-            line += &if NUMBERS.contains(&heading) {
-                format!("{cell:>width$}  ")
-            } else {
-                format!("{cell:<width$}  ")
-            };
-        }
-        writeln!(out, "{}", line.trim_end())?;
-    }
-    Ok(())
+    table.write(streams.out, streams.width)
 }
 
 pub(super) fn show(
@@ -115,10 +96,12 @@ pub(super) fn show(
     json: bool,
     streams: &mut Streams<'_>,
 ) -> Result<(), Failure> {
-    let file = KeyFile::read(&files.keys)?;
+    let (file, faulty) = KeyFile::read_beside_faults(&files.keys)?;
     let entry = KeySelector::parse(&args.which).find(&file.entries)?;
     let mut report = Memory::load(files)?.report(entry);
-    if args.reveal {
+    if !args.masked {
+        // Whoever sees a key can use it: nobody sees it without a trace.
+        note_shown(files, entry)?;
         report.key = Some(entry.key.reveal());
     }
     if json {
@@ -126,7 +109,27 @@ pub(super) fn show(
     } else {
         write_facts(streams.out, &report)?;
     }
+    faults::note(&faulty, files, json, streams);
     Ok(())
+}
+
+fn note_shown(files: &Files, entry: &KeyEntry) -> Result<(), Failure> {
+    let shown = AuditEntry {
+        actor: &actor(),
+        action: Action::KeyShown,
+        key_id: Some(entry.key.id()),
+        name: entry.name.as_deref(),
+        workspace: Some(entry.workspace),
+        details: None,
+    };
+    AuditLog::open(&files.data_dir)
+        .and_then(|log| log.append(&[shown]))
+        .map(drop)
+        .map_err(|source| Failure::Audit {
+            doing: "write (as a key is shown to nobody without; --masked needs no entry)",
+            data_dir: files.data_dir.clone(),
+            source,
+        })
 }
 
 fn write_facts(out: &mut dyn Write, report: &KeyReport) -> io::Result<()> {
@@ -144,15 +147,17 @@ fn write_facts(out: &mut dyn Write, report: &KeyReport) -> io::Result<()> {
         report.key.as_ref().unwrap_or(&report.masked)
     )?;
     writeln!(out, "id         {}", report.id)?;
-    writeln!(out, "workspace  {}", report.workspace)?;
+    writeln!(out, "workspace  ws-{}", report.workspace)?;
     writeln!(out, "created    {}", time(report.created_at))?;
     writeln!(out, "last used  {}{used}", time(report.last_used_at))?;
     writeln!(
         out,
-        "accepted   {} events, {} bytes in {} frames",
-        accepted.events, accepted.bytes, accepted.frames
+        "accepted   {}, {} in {}",
+        counted(accepted.events, "event"),
+        sized(accepted.bytes),
+        counted(accepted.frames, "frame")
     )?;
-    writeln!(out, "refused    {}", report.refused)
+    writeln!(out, "refused    {}", grouped(report.refused))
 }
 
 pub(super) fn check(
@@ -178,7 +183,8 @@ pub(super) fn check(
             &json!({"file": shown, "keys": keys, "faults": faults}),
         )?;
     } else if faults.is_empty() {
-        writeln!(streams.out, "{shown}: {keys} keys, no faults")?;
+        let keys = counted(keys as u64, "key");
+        writeln!(streams.out, "{shown}: {keys}, no faults")?;
     } else {
         for fault in &faults {
             writeln!(streams.out, "{shown}: {fault}")?;
@@ -187,6 +193,6 @@ pub(super) fn check(
     if faults.is_empty() {
         Ok(())
     } else {
-        Err(Failure::Told)
+        Err(Failure::Checked(faults.len()))
     }
 }

@@ -19,6 +19,8 @@ const B: &str = "b2c3d4e5f6071829304a5b6c7d8e9f01";
 struct Tell {
     #[command(flatten)]
     apikeys: Apikeys,
+    #[arg(long, global = true)]
+    json: bool,
 }
 
 struct Done {
@@ -59,10 +61,23 @@ impl Setup {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut answer = answer.map(str::as_bytes);
         let terminal = answer.as_mut().map(|answer| answer as &mut dyn BufRead);
-        let code = tell.apikeys.run(&self.files, &mut out, &mut err, terminal);
+        let output = Output { json: tell.json };
+        let streams = Streams {
+            out: &mut out,
+            err: &mut err,
+            width: None,
+            terminal,
+        };
+        let http = Some(([127, 0, 0, 1], 8080).into());
+        let done = tell.apikeys.run(&self.files, http, output, streams);
+        if let Err(failure) = &done
+            && !failure.is_told()
+        {
+            writeln!(err, "error: {failure}").unwrap();
+        }
         Done {
-            code,
-            out: String::from_utf8(out).unwrap(),
+            code: done.map_or_else(|failure| failure.exit_code(), |()| 0),
+            out: anstream::adapter::strip_str(str::from_utf8(&out).unwrap()).to_string(),
             err: String::from_utf8(err).unwrap(),
         }
     }
@@ -95,14 +110,14 @@ fn the_list_is_aligned_and_shows_no_key() {
     let setup = Setup::new(&format!("{A}:1:größe\n{B}:4294967295\n"));
     let used = KeyUsage {
         created_at: Some(Timestamp::from_ms(0)),
-        events: 12,
+        events: 12_345,
         ..KeyUsage::default()
     };
     usage::save(&setup.files.data_dir, [(id(A), &used)]).unwrap();
     let rows = [
-        "NAME   KEY               ID                   WORKSPACE  CREATED               LAST USED  EVENTS",
-        "größe  a1b2c3d4........  k-9f5850527defbc9e           1  1970-01-01T00:00:00Z  -              12",
-        "-      b2c3d4e5........  k-73547e822a3438e1  4294967295  -                     -               0",
+        "NAME   KEY               ID                  WORKSPACE      CREATED               LAST USED  EVENTS",
+        "größe  a1b2c3d4........  k-9f5850527defbc9e  ws-1           1970-01-01T00:00:00Z  -          12,345",
+        "-      b2c3d4e5........  k-73547e822a3438e1  ws-4294967295  -                     -               0",
     ];
     for args in [&[][..], &["list"]] {
         let lines: Vec<_> = setup.run(args).out.lines().map(str::to_owned).collect();
@@ -157,39 +172,54 @@ fn the_json_of_a_key_has_its_documented_members() {
         "last_used_at": "1970-01-01T00:00:01.000Z", "last_source": "http",
         "last_peer": "192.0.2.1", "accepted": {"frames": 1, "events": 2, "bytes": 3}, "refused": 4,
     });
-    assert_eq!(setup.run(&["show", "one", "--json"]).json(), expected);
+    let masked = ["show", "one", "--json", "--masked"];
+    assert_eq!(setup.run(&masked).json(), expected);
     expected["key"] = A.into();
-    assert_eq!(
-        setup.run(&["show", "one", "--json", "--reveal"]).json(),
-        expected
+    assert_eq!(setup.run(&["show", "one", "--json"]).json(), expected);
+}
+
+#[test]
+fn show_shows_the_key_unless_it_is_masked_and_leaves_a_trace() {
+    let setup = Setup::new(&format!("{A}:7:one\n"));
+    let id = id(A).to_string();
+    for which in [A, &*id, "one"] {
+        let done = setup.run(&["show", which, "--masked"]);
+        assert_eq!(done.code, 0);
+        let masked = done.out.contains("a1b2c3d4........") && !done.out.contains(A);
+        assert!(masked, "{}", done.out);
+    }
+    assert!(!setup.files.data_dir.exists(), "nothing was shown");
+    for args in [&["show", "one"][..], &["get", A, "--reveal"]] {
+        let done = setup.run(args);
+        assert!(done.out.contains(A), "{}", done.out);
+    }
+    let audit = setup.audit();
+    assert_eq!(audit.len(), 2);
+    for entry in audit {
+        assert_eq!(entry["action"], "key.shown");
+        assert_eq!(entry["key_id"], id);
+        assert_eq!(entry["name"], "one");
+    }
+    fs::remove_dir_all(&setup.files.data_dir).unwrap();
+    fs::write(&setup.files.data_dir, "no directory").unwrap();
+    let done = setup.run(&["show", "one"]);
+    assert!(
+        done.code == 1 && !done.out.contains(&A[8..]),
+        "{}",
+        done.out
     );
 }
 
 #[test]
-fn show_reveals_a_key_only_when_asked() {
-    let setup = Setup::new(&format!("{A}:7\n"));
-    let id = id(A).to_string();
-    for which in [A, &*id] {
-        let done = setup.run(&["show", which]);
-        assert_eq!(done.code, 0);
-        assert!(
-            done.out.contains("a1b2c3d4........") && !done.out.contains(A),
-            "{}",
-            done.out
-        );
-        assert!(setup.run(&["show", which, "--reveal"]).out.contains(A));
-    }
-}
-
-#[test]
-fn a_new_key_is_printed_once_with_how_to_use_it() {
+fn a_new_key_is_printed_with_how_to_use_it() {
     let setup = Setup::new("# mine\n");
     let done = setup.run(&["new", "checkout", "--workspace", "ws-3"]);
     let file = KeyFile::read(&setup.files.keys).unwrap();
     let key = file.entries[0].key;
     assert_eq!(file.entries[0].workspace.get(), 3);
     assert!(
-        done.out.contains(&curl_line("127.0.0.1:8080", &key)),
+        done.out
+            .contains(&curl_line(([127, 0, 0, 1], 8080).into(), &key)),
         "{}",
         done.out
     );
@@ -203,7 +233,9 @@ fn a_new_key_is_printed_once_with_how_to_use_it() {
     assert_eq!(audit[0]["workspace"], 3);
     assert!(audit[0]["actor"].as_str().unwrap().starts_with("cli:"));
     assert!(!audit[0].to_string().contains(&key.reveal()));
-    let shown = setup.run(&["show", "checkout", "--json"]).json();
+    let shown = setup
+        .run(&["show", "checkout", "--json", "--masked"])
+        .json();
     assert_eq!(shown["created_at"], audit[0]["time"]);
 }
 
@@ -239,6 +271,9 @@ fn a_name_that_is_taken_or_no_name_is_refused() {
     let done = setup.run(&["new", B, "--workspace", "2"]);
     assert_eq!(done.code, 2);
     assert!(!done.err.contains(&B[..8]), "{}", done.err);
+    let done = setup.run(&["new", "", "--workspace", "2"]);
+    assert_eq!(done.code, 2);
+    assert!(done.err.contains("the name is empty"), "{}", done.err);
     assert_eq!(setup.keys(), format!("{A}:1:one\n"));
 }
 
@@ -259,6 +294,26 @@ fn deleting_asks_on_a_terminal_and_refuses_without_one() {
     assert_eq!(done.json()["id"], id(B).to_string());
     assert_eq!(setup.keys(), "");
     assert!(!done.out.contains(B));
+    let actions: Vec<_> = setup.audit().iter().map(|e| e["action"].clone()).collect();
+    assert_eq!(actions, ["key.deleted", "key.deleted"]);
+}
+
+#[test]
+fn several_keys_are_deleted_together_or_none_of_them() {
+    let c = "c2c3d4e5f6071829304a5b6c7d8e9f01";
+    let setup = Setup::new(&format!("# top\n{A}:1:one\n{B}:2:two\n{c}:3\n"));
+    let before = setup.keys();
+    let done = setup.run(&["rm", "one", "three", "--yes"]);
+    assert_eq!((done.code, setup.keys()), (4, before));
+    let done = setup.answer(&["delete", "one", "two"], Some("n\n"));
+    assert!(done.err.contains("Delete 2 keys: \"one\""), "{}", done.err);
+    // The first is named twice.
+    let json = setup
+        .run(&["delete", "one", "two", A, "-y", "--json"])
+        .json();
+    assert_eq!(json.as_array().unwrap().len(), 2);
+    assert_eq!(json[1]["name"], "two");
+    assert_eq!(setup.keys(), format!("# top\n{c}:3\n"));
     let actions: Vec<_> = setup.audit().iter().map(|e| e["action"].clone()).collect();
     assert_eq!(actions, ["key.deleted", "key.deleted"]);
 }
@@ -339,7 +394,7 @@ fn check_lists_every_fault_and_exits_1() {
     let setup = Setup::new(&format!("{A}:1:one\n"));
     let done = setup.run(&["check"]);
     assert_eq!((done.code, done.err.as_str()), (0, ""));
-    assert!(done.out.ends_with("1 keys, no faults\n"), "{}", done.out);
+    assert!(done.out.ends_with("1 key, no faults\n"), "{}", done.out);
     let other = setup.files.keys.with_file_name("other");
     fs::write(&other, format!("{A}:1\n{A}:2\n{}", "x\n".repeat(20))).unwrap();
     let path = other.to_str().unwrap();
@@ -356,23 +411,42 @@ fn check_lists_every_fault_and_exits_1() {
 }
 
 #[test]
-fn a_faulty_key_file_refuses_every_change() {
-    let faulty = format!("{A}:1\n{A}:2\n");
+fn a_faulty_key_file_refuses_changes_of_what_it_holds() {
+    let faulty = format!("{A}:1\n{A}:2\nnonsense\n");
     let setup = Setup::new(&faulty);
-    for args in [
-        &["new", "a", "--workspace", "1"][..],
-        &["delete", A, "--yes"],
-        &["rotate", A],
-    ] {
+    for args in [&["delete", A, "--yes"][..], &["rotate", A]] {
         let done = setup.run(args);
         assert_eq!(done.code, 1, "{args:?}");
-        assert!(
-            done.err.contains("line 2") && !done.err.contains(&A[..8]),
-            "{}",
-            done.err
-        );
+        let lines: Vec<&str> = done.err.lines().collect();
+        assert_eq!(lines.len(), 3, "a line for each fault: {}", done.err);
+        assert!(lines[1].starts_with("line 2: ") && lines[2].starts_with("line 3: "));
+        assert!(!done.err.contains(&A[..8]), "{}", done.err);
     }
     assert_eq!(setup.keys(), faulty);
+}
+
+#[test]
+fn keys_are_listed_shown_and_made_beside_a_line_at_fault() {
+    let faulty = format!("{A}:1:one\nnonsense\n{B}:x:two\n");
+    let setup = Setup::new(&faulty);
+    let done = setup.run(&["list", "--json"]);
+    assert_eq!(done.json().as_array().unwrap().len(), 1);
+    for line in ["line 2: ", "line 3: "] {
+        let warned = done.err.lines().any(|said| said.contains(line));
+        assert!(warned && done.err.lines().count() == 2, "{}", done.err);
+    }
+    assert_eq!(setup.run(&["show", "one", "--masked"]).code, 0);
+
+    let done = setup.run(&["new", "three", "--workspace", "3"]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert!(done.err.contains("line 2: ") && done.err.contains("not in force"));
+    let key = setup.run(&["show", "three", "--json"]).json()["key"].clone();
+    let key = key.as_str().unwrap();
+    assert_eq!(setup.keys(), format!("{faulty}{key}:3:three\n"));
+    // The name on a line at fault is taken all the same.
+    let done = setup.run(&["new", "two", "--workspace", "3"]);
+    assert_eq!(done.code, 1, "{}", done.err);
+    assert_eq!(setup.keys(), format!("{faulty}{key}:3:three\n"));
 }
 
 #[test]
