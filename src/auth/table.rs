@@ -8,6 +8,11 @@
 //! The buckets lie in large pages where the system has them: with a million keys, finding the page costs
 //! more than reading from it.
 //!
+//! Why not `hashbrown::HashTable`: beside it, with the same hash and the same comparison, a hit among 1,000,000 keys
+//! in random order takes 88 ns here and 138 there (medians of one run of `cargo bench --bench keyring`, 1.56 times),
+//! and there a miss takes 34 ns, a quarter of a hit, which would tell who tries keys how far they got. Here a miss
+//! takes 95 ns. With one key it is 18 ns here, 23 (hit) and 14 (miss) there.
+//!
 //! | bytes | of a bucket |
 //! |---|---|
 //! | 3 times 16 | keys |
