@@ -4,6 +4,7 @@
 mod abuse;
 mod apikeys;
 mod apikeys_parallel;
+mod arrows;
 mod audit;
 mod backpressure;
 mod browser;

@@ -1,6 +1,6 @@
 //! The rules of the source tree that neither the compiler nor clippy knows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -30,55 +30,12 @@ const LINES_MAX: usize = 500;
 /// Files that may be longer, each with its reason.
 const LONGER: &[(&str, &str)] = &[];
 
-/// What each room of `src/` may import of the house, from the ground up: arrows run one way. Who is not listed
-/// may import nothing of it.
-const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("wire", &["limits", "origin"]),
-    ("auth", &["limits", "origin", "wire"]),
-    ("journal", &["origin"]),
-    ("tables", &["journal", "limits", "origin", "wire"]),
-    ("fault", &["journal", "limits", "wire"]),
-    ("meters", &["auth", "fault", "limits", "origin"]),
-    (
-        "ingest",
-        &[
-            "auth", "fault", "files", "journal", "limits", "meters", "origin", "wire",
-        ],
-    ),
-    (
-        "listen",
-        &[
-            "auth", "fault", "ingest", "journal", "limits", "meters", "network", "origin", "wire",
-        ],
-    ),
-    (
-        "control",
-        &[
-            "auth", "files", "journal", "limits", "meters", "network", "origin", "wire",
-        ],
-    ),
-    (
-        "server",
-        &[
-            "auth", "control", "fault", "files", "ingest", "journal", "limits", "listen", "meters",
-            "network", "origin", "tables", "wire",
-        ],
-    ),
-    (
-        "cli",
-        &[
-            "auth", "control", "files", "journal", "limits", "network", "origin", "server",
-            "tables", "wire",
-        ],
-    ),
-];
-
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Every Rust file of the repository, by its path in it, with its text.
-fn sources() -> Vec<(String, String)> {
+pub fn sources() -> Vec<(String, String)> {
     let mut directories: Vec<PathBuf> = ["src", "tests", "benches", "fuzz/fuzz_targets"]
         .iter()
         .map(|name| root().join(name))
@@ -102,7 +59,7 @@ fn sources() -> Vec<(String, String)> {
 }
 
 /// Fails with all that was found, not only the first.
-fn assert_none(faults: &[String]) {
+pub fn assert_none(faults: &[String]) {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
@@ -194,86 +151,4 @@ fn every_fuzz_target_is_built() {
         .collect();
     assert!(!written.is_empty());
     assert_eq!(built, written);
-}
-
-/// The rooms of the house that a file imports, with the line that does.
-fn imported_rooms(text: &str) -> BTreeMap<String, String> {
-    let mut rooms = BTreeMap::new();
-    let code: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .collect();
-    let code = code.join("\n");
-    for (at, _) in code.match_indices("crate::") {
-        let path = &code[at + "crate::".len()..];
-        let shown = path.lines().next().unwrap_or_default();
-        // `crate::{limits, meters}` imports several at once; nothing in the braces but names at the first level.
-        let names: Vec<&str> = match path.strip_prefix('{') {
-            None => vec![path],
-            Some(list) => list
-                .split('}')
-                .next()
-                .unwrap_or_default()
-                .split(',')
-                .collect(),
-        };
-        for name in names {
-            let name = name.trim();
-            let end = name
-                .find(|c: char| !c.is_ascii_lowercase() && c != '_')
-                .unwrap_or(name.len());
-            if end > 0 {
-                rooms.insert(name[..end].to_owned(), format!("crate::{shown}"));
-            }
-        }
-    }
-    rooms
-}
-
-#[test]
-fn imports_of_every_form_are_found() {
-    let text = "//! crate::server is not imported here.\nuse crate::auth::{Keys, usage};\nuse crate::{limits, meters::Busiest};\nfn f() { crate::wire::key::g() }\n";
-    let rooms: Vec<String> = imported_rooms(text).into_keys().collect();
-    assert_eq!(rooms, ["auth", "limits", "meters", "wire"]);
-}
-
-#[test]
-fn arrows_between_the_rooms_of_the_house_run_one_way() {
-    let may_import: BTreeMap<&str, &[&str]> = MAY_IMPORT.iter().copied().collect();
-    let mut faults = Vec::new();
-    let mut rooms = BTreeSet::new();
-    for (name, text) in sources() {
-        let Some(path) = name.strip_prefix("src/") else {
-            continue;
-        };
-        let room = path
-            .split('/')
-            .next()
-            .unwrap_or(path)
-            .trim_end_matches(".rs");
-        rooms.insert(room.to_owned());
-        let allowed = may_import.get(room).copied().unwrap_or_default();
-        for (imported, line) in imported_rooms(&text) {
-            if imported != room && !allowed.contains(&imported.as_str()) {
-                faults.push(format!("{name}: {line}: {room} may not import {imported}"));
-            }
-        }
-    }
-    for (room, _) in MAY_IMPORT.iter().filter(|(room, _)| !rooms.contains(*room)) {
-        faults.push(format!("{room}: no such room; take it off the list"));
-    }
-    // The table itself has no way back up.
-    let mut left = may_import.clone();
-    while let Some(ground) = left
-        .iter()
-        .find(|(_, imports)| imports.iter().all(|import| !left.contains_key(import)))
-        .map(|(room, _)| *room)
-    {
-        left.remove(ground);
-    }
-    faults.extend(
-        left.keys()
-            .map(|room| format!("{room}: imports itself by way of others")),
-    );
-    assert_none(&faults);
 }
