@@ -1,39 +1,47 @@
 //! Packed syslog messages to rows of `logs`.
 //!
-//! Header fields are read by `syslog_loose`, which gets the header alone. What is header and what is text is
-//! decided by [`Header`], because `syslog_loose` drops what it cannot place: leading and trailing blanks of a
-//! text, a dash at its start, malformed structured data, the priority of a message without a timestamp.
-//!
-//! Choices where the RFCs leave one:
+//! What is header and what is text is decided by [`Header`]. Choices where the RFCs leave one:
 //!
 //! - A message without PRI has neither facility nor level. RFC 3164 (4.3.3) has relays assume `user.notice`, but
 //!   a level that nobody sent would look like one that somebody did.
-//! - A time without a zone is UTC. A time without a year gets the year that is nearest to the time of receipt.
-//! - A header that makes no sense (February 30, a year that nanoseconds do not reach) is text, and the time is
-//!   that of receipt. So is structured data that is malformed. Nothing is left out.
+//! - A time without a zone is in the zone that the record has for it. A time without a year gets the year that is
+//!   nearest to the time of receipt.
+//! - A time that makes no sense (February 30, an offset without its colon, a year that nanoseconds do not reach) is
+//!   that of receipt, and what was sent is in the attributes; the rest of the header counts.
+//! - Structured data that is malformed is text. Nothing is left out.
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use data_encoding::BASE64;
+use jiff::Timestamp as Instant;
+use jiff::civil::Date;
+use jiff::tz::Offset;
 use serde_json::{Map, Value};
-use syslog_loose::{IncompleteDate, Variant, decompose_pri, parse_message_with_year_exact_tz};
 
 use super::Row;
+use super::object::write_string;
 use super::row::{LogRow, RejectedRow, SyslogColumns, TimeNs};
 use crate::journal::Record;
 use crate::wire::entries::LOG_LEVELS;
+use crate::wire::syslog::Zone;
 use crate::wire::syslog::header::{Header, Layout, Rfc3164};
 use crate::wire::syslog::pack::{self, Packed};
 use crate::wire::syslog::structured_data::{Cursor, Step, unescape};
+use crate::wire::syslog::timestamp::{Timestamp, read_month_first, read_rfc3339};
+
+/// The names of the facilities (RFC 5424, table 1), those of syslog(3) where it has them.
+pub const FACILITIES: [&str; 24] = [
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv",
+    "ftp", "ntp", "audit", "alert", "clockd", "local0", "local1", "local2", "local3", "local4",
+    "local5", "local6", "local7",
+];
 
 /// Gives each message of a record as a row of `logs`, and what is left of a damaged payload as one of `rejected`.
 pub fn decode<'a>(record: &Record<'a>, each: &mut dyn FnMut(Row<'_>)) {
     let received_at_ns = TimeNs::try_from(record.facts.received_at_ns).unwrap_or(TimeNs::MAX);
-    let mut scratch = String::new();
     for packed in pack::messages(record.payload) {
         match packed {
-            Ok(packed) => decode_message(packed, received_at_ns, &mut scratch, each),
+            Ok(packed) => decode_message(packed, received_at_ns, each),
             Err(error) => each(Row::Rejected(RejectedRow {
                 reason: error.to_string(),
                 schema: Cow::Borrowed("syslog"),
@@ -43,44 +51,41 @@ pub fn decode<'a>(record: &Record<'a>, each: &mut dyn FnMut(Row<'_>)) {
     }
 }
 
-fn decode_message(
-    packed: Packed<'_>,
-    received_at_ns: TimeNs,
-    scratch: &mut String,
-    each: &mut dyn FnMut(Row<'_>),
-) {
+fn decode_message(packed: Packed<'_>, received_at_ns: TimeNs, each: &mut dyn FnMut(Row<'_>)) {
     let text = String::from_utf8_lossy(packed.bytes);
     let header = Header::locate(text.as_bytes());
-    let parsed = match &header.layout {
-        Layout::Rfc5424 { structured_data } => {
-            rfc5424(&text, header.start, *structured_data, scratch)
-        }
-        Layout::Rfc3164(parts) => rfc3164(&text, header.start, parts, received_at_ns),
-        Layout::Text => None,
+    let fields = match &header.layout {
+        Layout::Rfc5424 { structured_data } => rfc5424(&text, header.start, *structured_data),
+        Layout::Rfc3164(parts) => rfc3164(&text, parts),
+        Layout::Text => Fields {
+            message_start: header.start,
+            ..Fields::default()
+        },
     };
-    let fields = parsed.unwrap_or(Fields {
-        message_start: header.start,
-        ..Fields::default()
-    });
+    let time = match fields.time {
+        Time::Read(time) => time_ns(&time, &packed.zone, received_at_ns).ok_or(fields.time_text),
+        Time::Unreadable => Err(fields.time_text),
+        Time::None => Ok(received_at_ns),
+    };
     let message = text.get(fields.message_start..).unwrap_or_default();
     let message = message.strip_prefix('\u{feff}').unwrap_or(message);
     let (facility, level) = match header.priority {
         Some(priority) => (
-            decompose_pri(priority).0.map(|facility| facility.as_str()),
+            FACILITIES.get(usize::from(priority >> 3)).copied(),
             // A severity is 0 to 7: trace, which only the SDKs have, is out of its reach.
             LOG_LEVELS.get(usize::from(priority & 7)).copied(),
         ),
         None => (None, None),
     };
     each(Row::Log(LogRow {
-        time_ns: fields.time_ns.unwrap_or(received_at_ns),
+        time_ns: time.unwrap_or(received_at_ns),
         kind: Some("log"),
         level,
         message: Some(message).filter(|m| !m.is_empty()).map(Cow::Borrowed),
         service: fields.app.map(Cow::Borrowed),
         host: fields.host.map(Cow::Borrowed),
         session_id: None,
-        attributes: attributes(packed, matches!(text, Cow::Owned(_))).map(Cow::Owned),
+        attributes: attributes(packed, matches!(text, Cow::Owned(_)), time.err()).map(Cow::Owned),
         syslog: Some(SyslogColumns {
             facility,
             app: fields.app.map(Cow::Borrowed),
@@ -94,7 +99,8 @@ fn decode_message(
 /// What a header says, and where the text after it starts.
 #[derive(Default)]
 struct Fields<'t> {
-    time_ns: Option<TimeNs>,
+    time: Time,
+    time_text: &'t str,
     host: Option<&'t str>,
     app: Option<&'t str>,
     procid: Option<&'t str>,
@@ -103,104 +109,115 @@ struct Fields<'t> {
     message_start: usize,
 }
 
-/// `None` where the fields make no sense.
-fn rfc5424<'t>(
-    text: &'t str,
-    start: usize,
-    structured_data: usize,
-    scratch: &'t mut String,
-) -> Option<Fields<'t>> {
-    let header = text.get(start..structured_data)?;
-    scratch.clear();
-    scratch.push_str(header);
-    // Structured data is read below, where it is not dropped when it is malformed.
-    scratch.push('-');
-    let parsed =
-        parse_message_with_year_exact_tz(scratch, |_| 0, Some(Utc), Variant::RFC5424).ok()?;
-    if !parsed.msg.is_empty() {
-        return None;
-    }
-    let time_ns = match parsed.timestamp {
-        Some(time) => Some(time.timestamp_nanos_opt()?),
-        None => None,
-    };
-    let (structured_data, end) = read_structured_data(text, structured_data);
-    let space = usize::from(text.as_bytes().get(end) == Some(&b' '));
-    Some(Fields {
-        time_ns,
-        host: parsed.hostname,
-        app: parsed.appname,
-        // `syslog_loose` makes a number of it, and 007 a 7.
-        procid: parsed
-            .procid
-            .and_then(|_| header.split(' ').filter(|word| !word.is_empty()).nth(4)),
-        msgid: parsed.msgid,
-        structured_data,
-        message_start: end + space,
-    })
+#[derive(Default)]
+enum Time {
+    #[default]
+    None,
+    Read(Timestamp),
+    Unreadable,
 }
 
-/// `None` where the date is impossible.
-fn rfc3164<'t>(
-    text: &'t str,
-    start: usize,
-    parts: &Rfc3164,
-    received_at_ns: TimeNs,
-) -> Option<Fields<'t>> {
-    let last = parts.tag.as_ref().or(parts.host.as_ref());
-    let header = text.get(start..last.unwrap_or(&parts.timestamp).end)?;
-    let received_at = DateTime::from_timestamp_nanos(received_at_ns);
-    let parsed = parse_message_with_year_exact_tz(
-        header,
-        |date| nearest_year(date, received_at),
-        Some(Utc),
-        Variant::RFC3164,
-    )
-    .ok()?;
-    if !parsed.msg.is_empty() || !parsed.structured_data.is_empty() {
-        return None;
+impl From<Option<Timestamp>> for Time {
+    fn from(read: Option<Timestamp>) -> Self {
+        read.map_or(Self::Unreadable, Self::Read)
     }
-    let time_ns = parsed.timestamp?.timestamp_nanos_opt()?;
-    // A lone word is a host to `syslog_loose`, also where its colon made it a tag.
-    let (host, app) = match parts.host {
-        Some(_) => (parsed.hostname, parsed.appname),
-        None => (None, parsed.appname.or(parsed.hostname)),
-    };
-    let tag = parts.tag.clone().and_then(|tag| text.get(tag));
-    let procid = parsed.procid.and_then(|_| {
-        let (_, rest) = tag?.split_once('[')?;
-        rest.strip_suffix(']')
-    });
-    Some(Fields {
-        time_ns: Some(time_ns),
+}
+
+/// A field, unless it is the NILVALUE.
+fn known(field: &str) -> Option<&str> {
+    Some(field).filter(|field| !matches!(*field, "" | "-"))
+}
+
+fn rfc5424(text: &str, start: usize, structured_data: usize) -> Fields<'_> {
+    let header = text.get(start..structured_data).unwrap_or_default();
+    let mut words = header.split(' ').filter(|word| !word.is_empty()).skip(1);
+    let mut field = || words.next().and_then(known);
+    let time_text = field();
+    let (host, app, procid, msgid) = (field(), field(), field(), field());
+    let (structured_data, end) = read_structured_data(text, structured_data);
+    let space = usize::from(text.as_bytes().get(end) == Some(&b' '));
+    Fields {
+        // Without its offset a time is no time of RFC 5424.
+        time: time_text.map_or(Time::None, |text| {
+            let read = read_rfc3339(text.as_bytes());
+            read.filter(|time| time.offset_secs.is_some()).into()
+        }),
+        time_text: time_text.unwrap_or_default(),
         host,
         app,
         procid,
+        msgid,
+        structured_data,
+        message_start: end + space,
+    }
+}
+
+fn rfc3164<'t>(text: &'t str, parts: &Rfc3164) -> Fields<'t> {
+    let part = |range: &std::ops::Range<usize>| text.get(range.clone()).unwrap_or_default();
+    let time_text = part(&parts.timestamp);
+    let bytes = time_text.as_bytes();
+    let month_first = read_month_first(bytes).map(|(time, _)| time);
+    let tag = parts.tag.as_ref().map(part).unwrap_or_default();
+    let (app, pid) = match tag.split_once('[') {
+        Some((app, pid)) => (app, pid.strip_suffix(']').and_then(known)),
+        None => (tag, None),
+    };
+    Fields {
+        time: month_first.or_else(|| read_rfc3339(bytes)).into(),
+        time_text,
+        host: parts.host.as_ref().map(part).and_then(known),
+        app: known(app),
+        procid: pid,
         msgid: None,
         structured_data: None,
         message_start: parts.content,
-    })
+    }
 }
 
-/// The year in which this date is nearest to the time of receipt; any for a date that no year has.
+/// `None` for a time that is none, or that nanoseconds do not reach.
+fn time_ns(time: &Timestamp, zone: &Zone, received_at_ns: TimeNs) -> Option<TimeNs> {
+    let received_secs = received_at_ns.div_euclid(NS_A_SECOND);
+    let utc = |year: i16| {
+        let local = seconds(time, year)?;
+        Some(match time.offset_secs {
+            Some(offset) => local - i64::from(offset),
+            None => zone.to_utc(local, received_secs),
+        })
+    };
+    let secs = match time.year {
+        Some(year) => utc(year)?,
+        None => nearest(received_secs, utc)?,
+    };
+    let ns = secs.checked_mul(NS_A_SECOND)?;
+    ns.checked_add(i64::from(time.nanos))
+}
+
+const NS_A_SECOND: i64 = 1_000_000_000;
+const EPOCH: Date = jiff::civil::date(1970, 1, 1);
+
+/// Seconds since 1970 as the sender's clock shows them; `None` for a time that is none.
+fn seconds(time: &Timestamp, year: i16) -> Option<i64> {
+    let (month, day) = (i8::try_from(time.month).ok()?, i8::try_from(time.day).ok()?);
+    let date = Date::new(year, month, day).ok()?;
+    if time.hour > 23 || time.minute > 59 || time.second > 60 {
+        return None;
+    }
+    let of_day = (i64::from(time.hour) * 60 + i64::from(time.minute)) * 60 + i64::from(time.second);
+    Some(date.duration_since(EPOCH).as_secs() + of_day)
+}
+
+/// The time in the year that puts it nearest to the time of receipt; `None` for a date that no year has.
 ///
 /// From December 31 received on January 1 to a February 29 received in March of the year after a leap year.
-fn nearest_year(date: IncompleteDate, received_at: DateTime<Utc>) -> i32 {
-    let (month, day, hour, minute, second) = date;
-    let this_year = received_at.year();
+fn nearest(received_secs: i64, utc: impl Fn(i16) -> Option<i64>) -> Option<i64> {
+    let received = Instant::from_second(received_secs).ok()?;
+    let this_year = Offset::UTC.to_datetime(received).year();
     // Leap years are up to 8 years apart (1896 and 1904): only February 29 gets to the second span.
-    [1, 8]
-        .iter()
-        .find_map(|span| {
-            (this_year - span..=this_year + span)
-                .filter_map(|year| {
-                    let date = NaiveDate::from_ymd_opt(year, month, day)?;
-                    let time = date.and_hms_opt(hour, minute, second)?;
-                    Some((year, (time - received_at.naive_utc()).abs()))
-                })
-                .min_by_key(|(_, distance)| *distance)
-        })
-        .map_or(this_year, |(year, _)| year)
+    [1, 8].iter().find_map(|span| {
+        (this_year - span..=this_year + span)
+            .filter_map(&utc)
+            .min_by_key(|secs| secs.abs_diff(received_secs))
+    })
 }
 
 /// Structured data as a JSON object, and where it ends; where it is malformed or missing, it is text.
@@ -212,6 +229,13 @@ fn read_structured_data(text: &str, start: usize) -> (Option<String>, usize) {
     }
     let mut elements = Map::new();
     while let Some(id) = cursor.enter() {
+        if id.is_empty() {
+            // `[]` says nothing; parameters without a name are malformed.
+            match cursor.step() {
+                Step::End => continue,
+                _ => return (None, start),
+            }
+        }
         let element = elements
             .entry(String::from_utf8_lossy(id))
             .or_insert_with(|| Value::Object(Map::new()));
@@ -242,15 +266,21 @@ fn insert(element: &mut Value, name: &[u8], value: &[u8]) {
     }
 }
 
-/// What the columns cannot show: that the message was cut, and its bytes where they are no UTF-8.
-fn attributes(packed: Packed<'_>, is_lossy: bool) -> Option<String> {
-    let raw = || BASE64.encode(packed.bytes);
-    match (packed.truncated, is_lossy) {
-        (false, false) => None,
-        (true, false) => Some(r#"{"truncated":true}"#.to_owned()),
-        (false, true) => Some(format!(r#"{{"raw_base64":"{}"}}"#, raw())),
-        (true, true) => Some(format!(r#"{{"truncated":true,"raw_base64":"{}"}}"#, raw())),
+/// What the columns cannot show: that the message was cut, its bytes where they are no UTF-8, and a time that is none.
+fn attributes(packed: Packed<'_>, is_lossy: bool, bad_time: Option<&str>) -> Option<String> {
+    let mut members = Vec::new();
+    if packed.truncated {
+        members.push(r#""truncated":true"#.to_owned());
     }
+    if is_lossy {
+        members.push(format!(r#""raw_base64":"{}""#, BASE64.encode(packed.bytes)));
+    }
+    if let Some(text) = bad_time {
+        let mut member = r#""timestamp":"#.to_owned();
+        write_string(&mut member, text);
+        members.push(member);
+    }
+    (!members.is_empty()).then(|| format!("{{{}}}", members.join(",")))
 }
 
 #[doc(hidden)]
@@ -323,7 +353,9 @@ pub mod fuzz {
             assert!(serde_json::from_str::<Map<String, Value>>(object).is_ok());
         }
         let is_utf8 = matches!(text, Cow::Borrowed(_));
-        assert_eq!(row.attributes.is_some(), packed.truncated || !is_utf8);
+        let attributes = row.attributes.as_deref().unwrap_or_default();
+        assert_eq!(attributes.contains("\"truncated\":"), packed.truncated);
+        assert_eq!(attributes.contains("\"raw_base64\":"), !is_utf8);
     }
 }
 

@@ -3,8 +3,11 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use chrono::DateTime;
+
 use super::fuzz::{decode_payload, fuzz_decode};
 use super::*;
+use crate::wire::syslog::zone::Change;
 
 const RECEIVED_AT: &str = "2026-07-01T00:00:00Z";
 
@@ -92,12 +95,16 @@ fn the_columns_of_rfc5424_are_filled() {
             "received|user|notice|h|~|~|~|~|no structured data",
         ),
         (
-            "<13>1 2026-13-01T00:00:00Z h a - - - text",
-            "received|user|notice|~|~|~|~|~|1 2026-13-01T00:00:00Z h a - - - text",
+            r#"<13>1 - - - - - [][a x="1"][] text"#,
+            r#"received|user|notice|~|~|~|~|{"a":{"x":"1"}}|text"#,
         ),
         (
-            "<13>1 9999-01-01T00:00:00Z h a - - - text",
-            "received|user|notice|~|~|~|~|~|1 9999-01-01T00:00:00Z h a - - - text",
+            "<13>1 - h - - - [] text",
+            "received|user|notice|h|~|~|~|~|text",
+        ),
+        (
+            r#"<13>1 - h - - - [ x="1"] text"#,
+            r#"received|user|notice|h|~|~|~|~|[ x="1"] text"#,
         ),
     ] {
         assert_eq!(shown(message), expected, "{message:?}");
@@ -136,12 +143,16 @@ fn the_columns_of_rfc3164_are_filled() {
             "2026-07-01T00:00:01|~|~|h|a|~|~|~|no priority",
         ),
         (
-            "<13>Feb 30 00:00:01 h a: m",
-            "received|user|notice|~|~|~|~|~|Feb 30 00:00:01 h a: m",
+            "<13>Jul  1 00:00:01 host disk is full",
+            "2026-07-01T00:00:01|user|notice|host|~|~|~|~|disk is full",
         ),
         (
-            "<13>Jul  1 24:00:01 h a: m",
-            "received|user|notice|~|~|~|~|~|Jul  1 24:00:01 h a: m",
+            "<30>Jul  1 00:00:01.833 sw1 app[3]: text",
+            "2026-07-01T00:00:01.833|daemon|info|sw1|app|3|~|~|text",
+        ),
+        (
+            "<189>7: *Jul  1 00:00:01.833: %SYS-5-CONFIG_I: text",
+            "2026-07-01T00:00:01.833|local7|notice|~|%SYS-5-CONFIG_I|~|~|~|text",
         ),
     ] {
         assert_eq!(shown(message), expected, "{message:?}");
@@ -216,6 +227,121 @@ fn a_date_without_a_year_gets_the_year_nearest_to_the_time_of_receipt() {
         let message = format!("<13>{date} h a: m");
         let time_ns = with_row(message.as_bytes(), false, received_at, |row| row.time_ns);
         assert_eq!(time_ns, ns(expected), "{date} received at {received_at}");
+    }
+}
+
+#[test]
+fn a_time_that_is_none_is_that_of_receipt_and_the_rest_of_the_header_counts() {
+    for (message, time) in [
+        (
+            "<13>1 2026-13-01T00:00:00Z h a 3 - - text",
+            "2026-13-01T00:00:00Z",
+        ),
+        (
+            "<13>1 9999-01-01T00:00:00Z h a 3 - - text",
+            "9999-01-01T00:00:00Z",
+        ),
+        (
+            "<13>1 2026-06-01T00:00:00+0000 h a 3 - - text",
+            "2026-06-01T00:00:00+0000",
+        ),
+        (
+            "<13>1 2026-06-01T00:00:00 h a 3 - - text",
+            "2026-06-01T00:00:00",
+        ),
+        ("<13>1 yesterday h a 3 - - text", "yesterday"),
+        (
+            "<13>2026-06-01T00:00:00+0000 h a[3]: text",
+            "2026-06-01T00:00:00+0000",
+        ),
+        ("<13>Feb 30 00:00:01 h a[3]: text", "Feb 30 00:00:01"),
+        ("<13>Jul  1 24:00:01 h a[3]: text", "Jul  1 24:00:01"),
+    ] {
+        with_row(message.as_bytes(), false, RECEIVED_AT, |row| {
+            assert_eq!(row.time_ns, ns(RECEIVED_AT), "{message}");
+            let columns = row.syslog.as_ref().unwrap();
+            let found = [&row.host, &columns.app, &columns.procid, &row.message];
+            let found = found.map(|column| column.as_deref().unwrap_or("~"));
+            assert_eq!(found, ["h", "a", "3", "text"], "{message}");
+            let expected = format!(r#"{{"timestamp":"{time}"}}"#);
+            assert_eq!(row.attributes.as_deref(), Some(&*expected));
+        });
+    }
+}
+
+#[test]
+fn a_time_without_a_zone_is_in_that_of_its_record() {
+    // Berlin: two hours ahead until 2026-10-25T01:00:00Z.
+    let zone = Zone::new(
+        7200,
+        [Change {
+            at_secs: ns("2026-10-25T01:00:00Z") / NS_A_SECOND,
+            offset_secs: 3600,
+        }],
+    );
+    for (message, received_at, expected) in [
+        (
+            "<13>Jul  1 02:00:01 h a: m",
+            RECEIVED_AT,
+            "2026-07-01T00:00:01Z",
+        ),
+        (
+            "<13>Nov 25 07:00:03.5 h a: m",
+            "2026-11-25T06:00:04Z",
+            "2026-11-25T06:00:03.5Z",
+        ),
+        // Written before the clocks went back, sent when they had.
+        (
+            "<13>Oct 25 01:59:59 h a: m",
+            "2026-10-25T03:00:00Z",
+            "2026-10-24T23:59:59Z",
+        ),
+        (
+            "<13>Oct 25 02:30:00 h a: m",
+            "2026-10-25T00:31:00Z",
+            "2026-10-25T00:30:00Z",
+        ),
+        (
+            "<13>Oct 25 02:30:00 h a: m",
+            "2026-10-25T01:31:00Z",
+            "2026-10-25T01:30:00Z",
+        ),
+        (
+            "<13>Jan  1 00:30:00 h a: m",
+            "2026-12-31T23:30:01Z",
+            "2026-12-31T23:30:00Z",
+        ),
+        (
+            "<13>Nov 25 07:00:03 UTC h a: m",
+            RECEIVED_AT,
+            "2026-11-25T07:00:03Z",
+        ),
+        (
+            "<13>2026-11-25T07:00:03 h a: m",
+            RECEIVED_AT,
+            "2026-11-25T06:00:03Z",
+        ),
+        (
+            "<13>1 2026-11-25T07:00:03+02:00 h a - - - m",
+            RECEIVED_AT,
+            "2026-11-25T05:00:03Z",
+        ),
+    ] {
+        let mut payload = Vec::new();
+        pack::push_zone(&mut payload, &zone);
+        pack::push(&mut payload, false, |out| {
+            out.extend_from_slice(message.as_bytes())
+        });
+        let mut found = None;
+        decode_payload(
+            &payload,
+            ns(received_at).unsigned_abs(),
+            &mut |row| match row {
+                Row::Log(row) => found = Some(row.time_ns),
+                row => panic!("{row:?}"),
+            },
+        );
+        assert_eq!(found, Some(ns(expected)), "{message}");
     }
 }
 

@@ -7,6 +7,8 @@ use std::ops::Range;
 
 use memchr::memchr;
 
+use super::timestamp::read_month_first;
+
 /// The byte order mark that may open MSG (RFC 5424, section 6.4), or the stream of a careless sender.
 pub const BOM: &[u8] = b"\xEF\xBB\xBF";
 
@@ -32,7 +34,7 @@ pub enum Layout {
         /// Where STRUCTURED-DATA starts.
         structured_data: usize,
     },
-    /// A timestamp, then host and tag as far as they are there.
+    /// A timestamp, and host and tag as far as they are there.
     Rfc3164(Rfc3164),
     /// No header: all that follows PRI is text.
     Text,
@@ -41,7 +43,7 @@ pub enum Layout {
 /// A message with the header of RFC 3164, section 4.1.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rfc3164 {
-    /// The timestamp: `Mmm dd hh:mm:ss`, the same with a year, or RFC 3339 as rsyslog sends.
+    /// The timestamp: `Mmm dd hh:mm:ss` and what devices add to it, or RFC 3339 as rsyslog sends.
     pub timestamp: Range<usize>,
     /// HOSTNAME.
     pub host: Option<Range<usize>>,
@@ -112,17 +114,26 @@ fn skip_spaces(message: &[u8], at: usize) -> Option<usize> {
 
 fn locate_rfc3164(message: &[u8], start: usize) -> Option<Rfc3164> {
     let start = start + leading_spaces(message.get(start..)?);
-    let rest = &message[start..];
-    let end = start + month_timestamp(rest).or_else(|| rfc3339_timestamp(rest))?;
+    let (timestamp, host) = locate_timestamp(message, start)?;
+    let end = timestamp.end;
     let mut parts = Rfc3164 {
-        timestamp: start..end,
-        host: None,
+        timestamp,
+        host,
         tag: None,
         content: end,
     };
-    // Some senders put a colon behind the seconds.
-    let at = end + usize::from(message.get(end) == Some(&b':'));
-    let Some(first) = word(message, at) else {
+    // Some senders put a colon behind the time.
+    let mut at = end + usize::from(message.get(end) == Some(&b':'));
+    if at == end {
+        // A year behind the time may have more spaces behind it.
+        let is_year = |digits: &[u8]| digits.len() == 4 && digits.iter().all(u8::is_ascii_digit);
+        let spaces = leading_spaces(message.get(at..)?);
+        if spaces > 1 && is_year(message.get(at - 4..at).unwrap_or_default()) {
+            at += spaces - 1;
+        }
+    }
+    let first = word(message, at).filter(|word| !is_named_format(&message[word.clone()]));
+    let Some(first) = first else {
         parts.content = content_start(message, at);
         return Some(parts);
     };
@@ -133,7 +144,7 @@ fn locate_rfc3164(message: &[u8], start: usize) -> Option<Rfc3164> {
         return Some(parts);
     }
     parts.content = first.end;
-    if let Some(tag) = word(message, first.end).and_then(|word| leading_tag(message, word)) {
+    if let Some(tag) = locate_tag(message, first.end) {
         parts.content = tag.end;
         parts.tag = Some(tag);
     }
@@ -143,6 +154,57 @@ fn locate_rfc3164(message: &[u8], start: usize) -> Option<Rfc3164> {
     parts.content += usize::from(empty_tag);
     parts.host = Some(first);
     Some(parts)
+}
+
+/// The timestamp, and a host in front of it.
+///
+/// Cisco's devices send `counter:`, perhaps their name and a colon, and `*` or `.` where the clock is not synchronized,
+/// all before the time; of the counter, the digits may be missing.
+fn locate_timestamp(message: &[u8], start: usize) -> Option<(Range<usize>, Option<Range<usize>>)> {
+    if let Some(timestamp) = timestamp_at(message, start) {
+        return Some((timestamp, None));
+    }
+    let counter = start + leading_digits(message.get(start..)?);
+    if message.get(counter) != Some(&b':') {
+        return None;
+    }
+    let at = counter + 1;
+    let at = at + leading_spaces(message.get(at..)?);
+    if let Some(timestamp) = timestamp_at(message, at) {
+        return Some((timestamp, None));
+    }
+    let colon = at + memchr(b':', message.get(at..)?)?;
+    let is_word = !message[at..colon].iter().any(u8::is_ascii_whitespace);
+    let behind = colon + 1;
+    let behind = behind + leading_spaces(message.get(behind..)?);
+    let timestamp = timestamp_at(message, behind).filter(|_| is_word && colon > at)?;
+    Some((timestamp, Some(at..colon)))
+}
+
+fn timestamp_at(message: &[u8], at: usize) -> Option<Range<usize>> {
+    let mark = usize::from(matches!(message.get(at), Some(b'*' | b'.')));
+    let at = at + mark;
+    let rest = message.get(at..)?;
+    let len = read_month_first(rest)
+        .map(|(_, len)| len)
+        .or_else(|| rfc3339_timestamp(rest))?;
+    Some(at..at + len)
+}
+
+/// The tag behind the host. A lone colon in front of it, as ASA sends, and a counter, as IOS sends through relays, are
+/// passed over.
+fn locate_tag(message: &[u8], at: usize) -> Option<Range<usize>> {
+    let first = word(message, at)?;
+    let is_number = |digits: &[u8]| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let bytes = &message[first.clone()];
+    if bytes == b":" || bytes.strip_suffix(b":").is_some_and(is_number) {
+        let next = word(message, first.end).and_then(|word| leading_tag(message, word));
+        let next = next.filter(|tag| message[tag.start] == b'%');
+        if next.is_some() {
+            return next;
+        }
+    }
+    leading_tag(message, first)
 }
 
 /// The word after exactly one space.
@@ -155,9 +217,10 @@ fn word(message: &[u8], at: usize) -> Option<Range<usize>> {
     (len > 0).then_some(at + 1..at + 1 + len)
 }
 
-/// The TAG that a word starts with: a program name, perhaps `[pid]`, and then a colon or the word's end.
+/// The TAG that a word starts with: a program name and then `[pid]`, a colon or both.
 ///
-/// Programs are named more freely than RFC 3164 allows, but a quote or a brace starts a text, not a name.
+/// Programs are named more freely than RFC 3164 allows, but a quote or a brace starts a text, not a name, and a word
+/// with nothing behind it is the first of a text.
 fn leading_tag(message: &[u8], word: Range<usize>) -> Option<Range<usize>> {
     let bytes = &message[word.clone()];
     let name = bytes
@@ -168,8 +231,16 @@ fn leading_tag(message: &[u8], word: Range<usize>) -> Option<Range<usize>> {
     if bytes.get(name) == Some(&b'[') {
         len += memchr(b']', &bytes[name..])? + 1;
     }
-    let ends = matches!(bytes.get(len), None | Some(b':'));
-    (name > 0 && ends).then(|| word.start..word.start + len)
+    let ends = match bytes.get(len) {
+        None => len > name,
+        Some(next) => *next == b':',
+    };
+    (name > 0 && ends && !is_named_format(bytes)).then(|| word.start..word.start + len)
+}
+
+/// Whether a text starts here in a format that opens with its own name and a colon, for those who read it.
+fn is_named_format(word: &[u8]) -> bool {
+    word.starts_with(b"CEF:") || word.starts_with(b"LEEF:")
 }
 
 /// CONTENT starts after the tag's colon, if there is one, and after one space.
@@ -184,27 +255,6 @@ fn content_start(message: &[u8], at: usize) -> usize {
     at + colon + usize::from(rest.get(colon) == Some(&b' '))
 }
 
-/// Length of `Mmm dd hh:mm:ss` or `Mmm dd yyyy hh:mm:ss`.
-fn month_timestamp(rest: &[u8]) -> Option<usize> {
-    if !rest.get(..3)?.iter().all(u8::is_ascii_alphabetic) {
-        return None;
-    }
-    let mut at = skip_spaces(rest, 3)?;
-    at = skip_digits(rest, at, 2)?;
-    at = skip_spaces(rest, at)?;
-    if let Some(year_end) = skip_digits(rest, at, 4).filter(|end| end - at == 4) {
-        at = skip_spaces(rest, year_end)?;
-    }
-    at = skip_digits(rest, at, 2)?;
-    for _minute_and_second in 0..2 {
-        if rest.get(at) != Some(&b':') {
-            return None;
-        }
-        at = skip_digits(rest, at + 1, 2)?;
-    }
-    matches!(rest.get(at), None | Some(b' ' | b':')).then_some(at)
-}
-
 /// Length of a word that starts like `2026-01-02T`.
 fn rfc3339_timestamp(rest: &[u8]) -> Option<usize> {
     let marks = [(4, b'-'), (7, b'-'), (10, b'T')];
@@ -213,12 +263,6 @@ fn rfc3339_timestamp(rest: &[u8]) -> Option<usize> {
         return None;
     }
     Some(memchr(b' ', rest).unwrap_or(rest.len()))
-}
-
-/// The byte after 1 to `most` digits.
-fn skip_digits(rest: &[u8], at: usize, most: usize) -> Option<usize> {
-    let digits = leading_digits(rest.get(at..)?);
-    (1..=most).contains(&digits).then_some(at + digits)
 }
 
 fn leading_digits(bytes: &[u8]) -> usize {
@@ -310,8 +354,58 @@ mod tests {
             ("<34>Oct 11 22:14:15", "34|3164|Oct 11 22:14:15|||"),
             (
                 "<34>Oct 11 22:14:15.123 h a: b",
-                "34|text|Oct 11 22:14:15.123 h a: b",
+                "34|3164|Oct 11 22:14:15.123|h|a|b",
             ),
+            (
+                "<34>Oct 11 22:14:15 h disk is full",
+                "34|3164|Oct 11 22:14:15|h||disk is full",
+            ),
+            (
+                "<34>Oct 11 22:14:15 h app[3] text",
+                "34|3164|Oct 11 22:14:15|h|app[3]|text",
+            ),
+            (
+                "<34>Oct 11 22:14:15.123 2026  h a: b",
+                "34|3164|Oct 11 22:14:15.123 2026|h|a|b",
+            ),
+            (
+                "<34>12: *Oct 11 22:14:15.123: %SYS-5-X: b",
+                "34|3164|Oct 11 22:14:15.123||%SYS-5-X|b",
+            ),
+            (
+                "<34>12: sw1: .Oct 11 22:14:15 CET: %SYS-5-X: b",
+                "34|3164|Oct 11 22:14:15 CET|sw1|%SYS-5-X|b",
+            ),
+            (
+                "<34>12: RP/0/CPU0:Oct 11 22:14:15: a[1]: b",
+                "34|3164|Oct 11 22:14:15|RP/0/CPU0|a[1]|b",
+            ),
+            (
+                "<34>: 2026 Oct 11 22:14:15 UTC: %A-5-B: b",
+                "34|3164|2026 Oct 11 22:14:15 UTC||%A-5-B|b",
+            ),
+            (
+                "<34>Oct 11 22:14:15 h : %ASA-6-1: b",
+                "34|3164|Oct 11 22:14:15|h|%ASA-6-1|b",
+            ),
+            (
+                "<34>Oct 11 22:14:15 h 12: %SYS-5-X: b",
+                "34|3164|Oct 11 22:14:15|h|%SYS-5-X|b",
+            ),
+            (
+                "<34>Oct 11 22:14:15 h 12: b",
+                "34|3164|Oct 11 22:14:15|h|12|b",
+            ),
+            (
+                "<34>Oct 11 22:14:15 h CEF:0|a b|c",
+                "34|3164|Oct 11 22:14:15|h||CEF:0|a b|c",
+            ),
+            (
+                "<34>Oct 11 22:14:15 LEEF:1.0|a b",
+                "34|3164|Oct 11 22:14:15|||LEEF:1.0|a b",
+            ),
+            ("<34>12: text", "34|text|12: text"),
+            ("<34>12: sw1: text: x", "34|text|12: sw1: text: x"),
             ("<34>text", "34|text|text"),
             ("<192>text", "text|<192>text"),
             ("<1234>text", "text|<1234>text"),

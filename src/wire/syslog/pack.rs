@@ -1,9 +1,13 @@
 //! Many syslog messages as one journal payload.
 //!
 //! Each is `len:u32 little-endian` and then `len` bytes. The top bit of the length says that the message was
-//! truncated; it is not part of the length.
+//! truncated; it is not part of the length. A length of all ones is none: the zone follows that times without one are
+//! in, for the messages behind it. Before the first such, and in records of earlier versions, that is UTC.
+
+use super::zone::Zone;
 
 const TRUNCATED: u32 = 1 << 31;
+const ZONE_FOLLOWS: u32 = u32::MAX;
 const LEN_BYTES: usize = size_of::<u32>();
 
 /// One message of a payload.
@@ -13,6 +17,8 @@ pub struct Packed<'a> {
     pub bytes: &'a [u8],
     /// It was longer than the limit at receipt.
     pub truncated: bool,
+    /// Where its times without a zone are from.
+    pub zone: Zone,
 }
 
 /// Why a payload cannot be read on.
@@ -22,6 +28,12 @@ pub enum PackError {
     #[error("packed syslog ends inside a length at byte {at}")]
     TornLength {
         /// Where the length starts.
+        at: usize,
+    },
+    /// A zone is cut or of a later version.
+    #[error("packed syslog has a time zone at byte {at} that this version cannot read")]
+    Zone {
+        /// Where it starts.
         at: usize,
     },
     /// The payload ends inside a message.
@@ -40,7 +52,7 @@ impl PackError {
     /// Where in the payload the message at fault starts.
     pub const fn at(&self) -> usize {
         match *self {
-            Self::TornLength { at } | Self::TornMessage { at, .. } => at,
+            Self::TornLength { at } | Self::Zone { at } | Self::TornMessage { at, .. } => at,
         }
     }
 }
@@ -55,7 +67,7 @@ pub fn push(out: &mut Vec<u8>, truncated: bool, write: impl FnOnce(&mut Vec<u8>)
     write(out);
     let len = u32::try_from(out.len().saturating_sub(message)).unwrap_or(u32::MAX);
     let word = if truncated || len >= TRUNCATED {
-        len.min(TRUNCATED - 1) | TRUNCATED
+        len.min(TRUNCATED - 2) | TRUNCATED
     } else {
         len
     };
@@ -65,38 +77,64 @@ pub fn push(out: &mut Vec<u8>, truncated: bool, write: impl FnOnce(&mut Vec<u8>)
     }
 }
 
+/// Appends the zone of the messages that follow.
+pub fn push_zone(out: &mut Vec<u8>, zone: &Zone) {
+    out.extend_from_slice(&ZONE_FOLLOWS.to_le_bytes());
+    zone.write(out);
+}
+
 /// The messages of a payload, in order. After an error nothing follows.
 pub fn messages(payload: &[u8]) -> impl Iterator<Item = Result<Packed<'_>, PackError>> {
-    let mut at = 0;
+    let (mut at, mut zone) = (0, Zone::UTC);
     std::iter::from_fn(move || {
-        let start = at;
-        if start >= payload.len() {
+        if at >= payload.len() {
             return None;
         }
-        let result = read(payload, start);
-        at = match &result {
-            Ok(packed) => start + LEN_BYTES + packed.bytes.len(),
-            Err(_) => payload.len(),
-        };
-        Some(result)
+        let result = read(payload, &mut at, &mut zone);
+        if result.as_ref().is_none_or(Result::is_err) {
+            at = payload.len();
+        }
+        result
     })
 }
 
-fn read(payload: &[u8], at: usize) -> Result<Packed<'_>, PackError> {
-    let (word, rest) = payload[at..]
-        .split_first_chunk::<LEN_BYTES>()
-        .ok_or(PackError::TornLength { at })?;
-    let word = u32::from_le_bytes(*word);
-    let len = (word & !TRUNCATED) as usize;
-    let bytes = rest.get(..len).ok_or(PackError::TornMessage {
-        at,
-        len,
-        left: rest.len(),
-    })?;
-    Ok(Packed {
-        bytes,
-        truncated: word & TRUNCATED != 0,
-    })
+/// Reads zones and then one message; `None` where no message follows.
+fn read<'p>(
+    payload: &'p [u8],
+    at: &mut usize,
+    zone: &mut Zone,
+) -> Option<Result<Packed<'p>, PackError>> {
+    loop {
+        let start = *at;
+        let bytes = payload.get(start..).filter(|bytes| !bytes.is_empty())?;
+        let Some((word, rest)) = bytes.split_first_chunk::<LEN_BYTES>() else {
+            return Some(Err(PackError::TornLength { at: start }));
+        };
+        let word = u32::from_le_bytes(*word);
+        if word == ZONE_FOLLOWS {
+            let Some((read, len)) = Zone::read(rest) else {
+                return Some(Err(PackError::Zone { at: start }));
+            };
+            *zone = read;
+            *at = start + LEN_BYTES + len;
+            continue;
+        }
+        let len = (word & !TRUNCATED) as usize;
+        let Some(bytes) = rest.get(..len) else {
+            let left = rest.len();
+            return Some(Err(PackError::TornMessage {
+                at: start,
+                len,
+                left,
+            }));
+        };
+        *at = start + LEN_BYTES + len;
+        return Some(Ok(Packed {
+            bytes,
+            truncated: word & TRUNCATED != 0,
+            zone: *zone,
+        }));
+    }
 }
 
 #[cfg(test)]
@@ -118,7 +156,8 @@ mod tests {
             [
                 Ok(Packed {
                     bytes: b"one",
-                    truncated: false
+                    truncated: false,
+                    zone: Zone::UTC,
                 }),
                 Err(PackError::TornMessage {
                     at: 7,
@@ -130,6 +169,30 @@ mod tests {
         assert_eq!(
             messages(&payload[..9]).last(),
             Some(Err(PackError::TornLength { at: 7 }))
+        );
+    }
+
+    #[test]
+    fn a_zone_holds_for_the_messages_behind_it() {
+        let zones = [Zone::new(3600, []), Zone::new(-1, [])];
+        let mut payload = Vec::new();
+        push(&mut payload, false, |out| out.extend_from_slice(b"a"));
+        for (zone, message) in zones.iter().zip([b"b", b"c"]) {
+            push_zone(&mut payload, zone);
+            push(&mut payload, false, |out| out.extend_from_slice(message));
+        }
+        let read: Vec<Zone> = messages(&payload)
+            .map(|packed| packed.unwrap().zone)
+            .collect();
+        assert_eq!(read, [Zone::UTC, zones[0], zones[1]]);
+        // A zone that nothing follows, whole and cut.
+        let before = payload.len();
+        push_zone(&mut payload, &zones[0]);
+        assert_eq!(messages(&payload).count(), 3);
+        payload.pop();
+        assert_eq!(
+            messages(&payload).last(),
+            Some(Err(PackError::Zone { at: before }))
         );
     }
 
