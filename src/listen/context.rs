@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::sources::Sources;
 use super::syslog::Bound;
+use super::syslog_zone::ReceiptZone;
 use crate::auth::Failures;
 use crate::fault::Refusal;
 use crate::ingest::Ingest;
@@ -84,6 +85,8 @@ pub struct Entrance {
     pub proxy_protocol: bool,
     /// Where messages without a key go, and from whom; for syslog.
     pub bound: Option<Bound>,
+    /// What times without a zone are in; for syslog.
+    pub zone: ReceiptZone,
 }
 
 impl ListenerContext {

@@ -10,6 +10,7 @@ pub mod sources;
 pub mod syslog;
 pub mod syslog_tcp;
 pub mod syslog_udp;
+mod syslog_zone;
 pub mod tcp;
 pub mod tls;
 
@@ -21,3 +22,4 @@ pub use accept::{Slot, accept};
 pub use context::{Entrance, ListenerContext};
 pub use sources::Sources;
 pub use stream::Stream;
+pub use syslog_zone::ReceiptZone;

@@ -12,7 +12,7 @@ use crate::journal::format::{RECORD_ALIGN, record_bytes};
 use crate::limits;
 use crate::network::Networks;
 use crate::wire::key::StreamingKey;
-use crate::wire::syslog::{extract, pack};
+use crate::wire::syslog::{Zone, extract, header, pack};
 
 /// How a listener takes messages without a key, where it takes them at all.
 #[derive(Clone, Debug)]
@@ -51,6 +51,8 @@ struct Group {
     peer: SocketAddr,
     messages: u64,
     range: Range<usize>,
+    /// Whether it says in which zone its times are.
+    has_zone: bool,
 }
 
 impl Gathered {
@@ -61,7 +63,7 @@ impl Gathered {
     }
 
     /// Adds one message, without its key. `fallback` is the credential of a message that has no key; returns
-    /// the one that was used.
+    /// the one that was used. `zone` is that of times without one.
     pub fn add(
         &mut self,
         message: &[u8],
@@ -69,6 +71,7 @@ impl Gathered {
         peer: SocketAddr,
         keyring: &Keyring,
         fallback: Option<Credential>,
+        zone: &Zone,
     ) -> Result<Credential, Refusal> {
         // Senders that put the key into every message send the same one: it was looked up in this read.
         let last = self.groups.last().map(|group| group.credential);
@@ -82,20 +85,31 @@ impl Gathered {
             (None, None) => return Err(Refusal::SyslogNoKey),
         };
         let start = self.packed.len();
+        let needs_zone = !zone.is_utc() && !header::is_rfc5424(message);
+        let mut group = self
+            .groups
+            .last_mut()
+            .filter(|group| group.credential == credential && group.peer == peer);
+        let has_zone = group.as_ref().is_some_and(|group| group.has_zone);
+        if needs_zone && !has_zone {
+            pack::push_zone(&mut self.packed, zone);
+        }
         pack::push(&mut self.packed, truncated, |out| {
             kept.append_to(out, known);
         });
         let end = self.packed.len();
-        match self.groups.last_mut() {
-            Some(group) if group.credential == credential && group.peer == peer => {
+        match &mut group {
+            Some(group) => {
                 group.messages += 1;
                 group.range.end = end;
+                group.has_zone |= needs_zone;
             }
-            _ => self.groups.push(Group {
+            None => self.groups.push(Group {
                 credential,
                 peer,
                 messages: 1,
                 range: start..end,
+                has_zone: needs_zone,
             }),
         }
         Ok(credential)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::connection::{self, Next, Progress, Protocol};
 use super::syslog::{Gathered, fallback};
-use super::{ListenerContext, Slot, Stream};
+use super::{Entrance, ListenerContext, Slot, Stream};
 use crate::fault::Refusal;
 use crate::ingest::{Credential, Ingest};
 use crate::limits;
@@ -30,6 +30,7 @@ pub async fn serve(mut stream: Stream, peer: SocketAddr, _slot: Slot, context: L
     };
     let messages = Messages {
         ingest: Arc::clone(&context.ingest),
+        entrance: Arc::clone(&context.entrance),
         framer: Framer::new(limits::SYSLOG_MESSAGE_BYTES),
         peer,
         credential,
@@ -41,6 +42,7 @@ pub async fn serve(mut stream: Stream, peer: SocketAddr, _slot: Slot, context: L
 #[derive(Debug)]
 struct Messages {
     ingest: Arc<Ingest>,
+    entrance: Arc<Entrance>,
     framer: Framer,
     peer: SocketAddr,
     /// The listener, where it is bound to a workspace; else the key of the first message that brought one,
@@ -111,6 +113,7 @@ impl Messages {
         gathered: &mut Gathered,
     ) -> (usize, Option<Refusal>) {
         let keyring = self.ingest.keys().load();
+        let zone = self.entrance.zone.now();
         let mut at = 0;
         loop {
             if gathered.is_full() {
@@ -124,7 +127,14 @@ impl Messages {
                     bytes: message,
                     truncated,
                     consumed,
-                } => match gathered.add(message, truncated, self.peer, &keyring, self.credential) {
+                } => match gathered.add(
+                    message,
+                    truncated,
+                    self.peer,
+                    &keyring,
+                    self.credential,
+                    &zone,
+                ) {
                     Ok(credential) => {
                         self.credential.get_or_insert(credential);
                         at += consumed;

@@ -7,6 +7,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use jiff::tz::TimeZone;
 use rustls::ServerConfig;
 use tokio::sync::Semaphore;
 
@@ -16,7 +17,7 @@ use crate::ingest::BoundListener;
 use crate::listen::syslog::Bound;
 use crate::listen::syslog_udp::drops::KernelDrops;
 use crate::listen::{
-    Entrance, ListenerContext, Slot, Stream, accept, http, syslog_tcp, syslog_udp, tcp,
+    Entrance, ListenerContext, ReceiptZone, Slot, Stream, accept, http, syslog_tcp, syslog_udp, tcp,
 };
 use crate::meters::DatagramMeters;
 use crate::network::is_loopback;
@@ -87,17 +88,18 @@ impl Listening {
 }
 
 /// Binds the listeners that no socket was passed for, those for UDP with so many sockets each, and starts to
-/// serve them.
+/// serve them. `timezone` is that of syslog times without one, for listeners that say none.
 pub fn open(
     listeners: Vec<Secured>,
     inherited: &mut Inherited,
     udp_sockets: usize,
+    timezone: &TimeZone,
     context: &ListenerContext,
 ) -> Result<Listening, ServeError> {
     let mut addresses = Vec::new();
     let mut udp_drops = KernelDrops::default();
     for Secured { listener, tls } in listeners {
-        let context = enter_by(&listener, tls, context.clone());
+        let context = enter_by(&listener, tls, timezone, context.clone());
         let bound = match listener.source {
             Source::Tcp => open_tcp(&listener, inherited, context, tcp::serve),
             Source::Http => open_tcp(&listener, inherited, context, http::serve),
@@ -123,6 +125,7 @@ pub fn open(
 fn enter_by(
     listener: &Listener,
     tls: Option<Arc<ArcSwap<ServerConfig>>>,
+    timezone: &TimeZone,
     mut context: ListenerContext,
 ) -> ListenerContext {
     context.entrance = Arc::new(Entrance {
@@ -138,6 +141,7 @@ fn enter_by(
                 id: KeyId::of_listener(listener.source.as_str(), listener.address, bound.workspace),
             },
         }),
+        zone: ReceiptZone::new(listener.timezone.as_ref().unwrap_or(timezone).clone()),
     });
     context
 }

@@ -173,7 +173,13 @@ async fn serve(
     };
     let service = Arc::new(Service::from_environment());
     let udp_sockets = config.process.worker_threads.min(limits::UDP_SOCKETS_MAX);
-    let listening = listeners::open(listeners, &mut inherited, udp_sockets, &context)?;
+    let listening = listeners::open(
+        listeners,
+        &mut inherited,
+        udp_sockets,
+        &config.listen.syslog_timezone,
+        &context,
+    )?;
     let udp_drops = listening.udp_drops();
     let watching = bind_observe(config, &mut inherited)?;
     inherited.all_taken()?;

@@ -40,6 +40,7 @@ mod sockets;
 mod status;
 mod syslog;
 mod syslog_bound;
+mod syslog_devices;
 mod syslog_senders;
 mod syslog_snippets;
 mod tcp;

@@ -36,10 +36,10 @@ fn free_port() -> u16 {
 }
 
 /// A syslog daemon, killed when it is dropped.
-struct Daemon(Child);
+pub struct Daemon(Child);
 
 impl Daemon {
-    fn start(command: &mut Command) -> Self {
+    pub fn start(command: &mut Command) -> Self {
         let child = command.stdin(Stdio::null()).spawn();
         Self(child.expect("the daemon runs"))
     }
@@ -143,19 +143,28 @@ fn the_readmes_lines_for_syslog_ng_deliver() {
     let server = Server::new();
     let directory = tempfile::tempdir().unwrap();
     let input = free_port();
-    let (program, version, libraries) = syslog_ng();
+    let (mut command, version) = syslog_ng_command(directory.path(), "syslog-ng.conf");
     let configuration = format!(
         "@version: {version}\nsource s_src {{ syslog(ip(\"127.0.0.1\") port({input}) \
          transport(\"tcp\") keep-hostname(yes)); }};\n{}\n",
         snippet("syslog-ng", server.at().syslog_tcp.port())
     );
-    let file = write(directory.path(), "syslog-ng.conf", &configuration);
+    write(directory.path(), "syslog-ng.conf", &configuration);
+    let mut syslog_ng = Daemon::start(&mut command);
+    syslog_ng.log(input, &format!("{} {LINE}", LINE.len()));
+    assert_line(&server);
+}
+
+/// Starts syslog-ng in the foreground, with this file of a directory for its configuration and everything else there
+/// too; also the version that the configuration has to name.
+pub fn syslog_ng_command(directory: &Path, configuration: &str) -> (Command, String) {
+    let (program, version, libraries) = syslog_ng();
     let in_directory =
-        |option: &str, name: &str| format!("{option}={}", directory.path().join(name).display());
+        |option: &str, name: &str| format!("{option}={}", directory.join(name).display());
     let mut command = Command::new(program);
     command
         .args(["--foreground", "--no-caps"])
-        .arg(format!("--cfgfile={}", file.display()))
+        .arg(in_directory("--cfgfile", configuration))
         .arg(in_directory("--persist-file", "persist"))
         .arg(in_directory("--pidfile", "pid"))
         .arg(in_directory("--control", "control"));
@@ -164,9 +173,7 @@ fn the_readmes_lines_for_syslog_ng_deliver() {
             .arg(format!("--module-path={}", modules().display()))
             .env("LD_LIBRARY_PATH", libraries);
     }
-    let mut syslog_ng = Daemon::start(&mut command);
-    syslog_ng.log(input, &format!("{} {LINE}", LINE.len()));
-    assert_line(&server);
+    (command, version)
 }
 
 /// The directory with its modules, which is named after its release.
@@ -294,7 +301,7 @@ fn messages_as_docker_sends_them_are_taken() {
     );
 }
 
-fn write(directory: &Path, name: &str, text: &str) -> PathBuf {
+pub fn write(directory: &Path, name: &str, text: &str) -> PathBuf {
     let file = directory.join(name);
     fs::write(&file, text).unwrap();
     file

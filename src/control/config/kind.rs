@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+
 use super::Listen;
 use super::text::{parse_duration, parse_listen, parse_size, show_duration, show_size};
 use crate::journal::JournalLimit;
@@ -176,6 +178,17 @@ pub const ADDRESS: Kind<Listen> = Kind::new(
     },
     |text| parse_listen(utf8(text)?).ok_or(ValueFault::Unreadable),
     |listen| listen.map_or_else(|| "off".to_owned(), |address| address.to_string()),
+);
+
+/// A time zone. `local` is what the server itself goes by: `TZ`, or `/etc/localtime`.
+pub const TIME_ZONE: Kind<TimeZone> = Kind::new(
+    "ZONE",
+    || "`local` (the server's own) or the name of a time zone (`Europe/Berlin`, `UTC`)".to_owned(),
+    |text| match utf8(text)? {
+        "local" => Ok(TimeZone::system()),
+        name => TimeZone::get(name).map_err(|_| ValueFault::Unreadable),
+    },
+    |zone| zone.iana_name().unwrap_or("local").to_owned(),
 );
 
 /// Origins of pages.

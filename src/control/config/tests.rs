@@ -73,6 +73,7 @@ fn nothing_set_gives_the_defaults() {
             trusted_proxies: Networks::default(),
             forwarders: Networks::default(),
             cors_origins: CorsOrigins::Any,
+            syslog_timezone: jiff::tz::TimeZone::system(),
         },
         listeners: config.listeners.clone(),
         limits: LimitsConfig {
@@ -119,6 +120,7 @@ fn a_file_sets_everything() {
         trusted_proxies = "10.0.0.0/8"
         forwarders = ["::1", "192.0.2.0/24"]
         cors_origins = "https://shop.example, http://localhost:3000"
+        syslog_timezone = "Europe/Berlin"
         strict_permissions = true
         log_format = "json"
         log_level = "debug"
@@ -154,6 +156,7 @@ fn a_file_sets_everything() {
                 "https://shop.example".to_owned(),
                 "http://localhost:3000".to_owned(),
             ]),
+            syslog_timezone: jiff::tz::TimeZone::get("Europe/Berlin").unwrap(),
         },
         listeners: config.listeners.clone(),
         limits: LimitsConfig {

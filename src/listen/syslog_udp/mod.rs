@@ -18,7 +18,7 @@ use crate::fault::Refusal;
 use crate::limits;
 use crate::meters::{self, DatagramMeters};
 use crate::origin::Source;
-use crate::wire::syslog::datagram_message;
+use crate::wire::syslog::{Zone, datagram_message};
 
 /// Receives until the server drains, then takes what the socket still holds. Blocks its thread: the runtime
 /// would wake up for each datagram, which costs more than the datagram.
@@ -72,10 +72,11 @@ impl Datagrams {
         let mut received = 0;
         let mut dropped = 0;
         let mut wait = wait;
+        let zone = context.entrance.zone.now();
         let more = loop {
             let keyring = context.ingest.keys();
             let batch = receiver.receive(wait, |datagram, peer| {
-                dropped += self.take(datagram, peer, &keyring.load(), context);
+                dropped += self.take(datagram, peer, &keyring.load(), &zone, context);
             })?;
             wait = Wait::No;
             received += batch;
@@ -100,6 +101,7 @@ impl Datagrams {
         datagram: &[u8],
         peer: SocketAddr,
         keyring: &Keyring,
+        zone: &Zone,
         context: &ListenerContext,
     ) -> u64 {
         let message = datagram_message(datagram);
@@ -115,7 +117,7 @@ impl Datagrams {
         }
         let added = fallback(context, peer).and_then(|fallback| {
             self.gathered
-                .add(message, truncated, peer, keyring, fallback)
+                .add(message, truncated, peer, keyring, fallback, zone)
         });
         if let Err(fault) = added {
             dropped += refused(1, &fault);

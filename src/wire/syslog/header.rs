@@ -79,6 +79,13 @@ impl Header {
     }
 }
 
+/// Whether a message, perhaps behind a key, seems to be of RFC 5424, whose times have a zone. Costs next to nothing.
+pub fn is_rfc5424(message: &[u8]) -> bool {
+    let proper = memchr(b'<', message).and_then(|at| message.get(at..));
+    let priority = proper.and_then(|proper| Some((proper, read_priority(proper)?.1)));
+    priority.is_some_and(|(proper, len)| proper[len..].starts_with(b"1 "))
+}
+
 /// `<PRIVAL>` and its length.
 fn read_priority(message: &[u8]) -> Option<(u8, usize)> {
     let digits = message.strip_prefix(b"<")?;

@@ -72,7 +72,9 @@ pub fn read_month_first(bytes: &[u8]) -> Option<(Timestamp, usize)> {
         year = reader.attempt(|reader| {
             reader.spaces()?;
             let year = reader.year()?;
-            reader.ends().then_some(year)
+            // `2001:db8::1` is a host.
+            let rest = reader.rest();
+            (rest.is_empty() || rest.starts_with(b" ") || rest.starts_with(b": ")).then_some(year)
         });
     }
     let offset_secs = reader.attempt(|reader| {
@@ -317,6 +319,11 @@ mod tests {
             ("Nov 25 07:00:03 -01:00: x", "- 11-25 7:0:3.0 (-3600)|: x"),
             // Hosts, not zones or years.
             ("Nov 25 07:00:03 CEST h", "- 11-25 7:0:3.0 -| CEST h"),
+            (
+                "Nov 25 07:00:03 2001:db8::7 a: x",
+                "- 11-25 7:0:3.0 -| 2001:db8::7 a: x",
+            ),
+            ("Nov 25 07:00:03 2026: x", "(2026) 11-25 7:0:3.0 -|: x"),
             ("Nov 25 07:00:03 20260 h", "- 11-25 7:0:3.0 -| 20260 h"),
             ("Nov 25 07:00:03 UTC1: x", "- 11-25 7:0:3.0 -| UTC1: x"),
         ] {

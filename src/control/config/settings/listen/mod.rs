@@ -7,8 +7,10 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use jiff::tz::TimeZone;
+
 use crate::control::config::kind::{
-    ADDRESS, FILE, Kind, NETWORKS, ORIGINS, SWITCH, WORKSPACE, count,
+    ADDRESS, FILE, Kind, NETWORKS, ORIGINS, SWITCH, TIME_ZONE, WORKSPACE, count,
 };
 use crate::control::config::setting::{Field, Setting, settings, table_fields};
 use crate::control::config::table::{Table, TomlFile, unknown, wrong_type};
@@ -38,6 +40,8 @@ settings! {
         forwarders: Networks = "none", NETWORKS;
         /// Origins whose pages may send over HTTP, as browsers are told (CORS)
         cors_origins: CorsOrigins = "*", ORIGINS;
+        /// Time zone of syslog times that have none; `timezone` in a listener's table goes before it
+        syslog_timezone: TimeZone = "local", TIME_ZONE;
     }
 }
 
@@ -109,6 +113,8 @@ pub struct Listener {
     pub proxy_protocol: bool,
     /// The workspace that messages without a key go to.
     pub bound: Option<BoundWorkspace>,
+    /// Time zone of syslog times that have none, where it is not that of all listeners.
+    pub timezone: Option<TimeZone>,
     /// The setting that it comes from.
     pub setting: &'static str,
 }
@@ -131,6 +137,7 @@ impl Listener {
             max_connections: None,
             proxy_protocol: false,
             bound: None,
+            timezone: None,
             setting: source.as_str(),
         }
     }
@@ -164,6 +171,8 @@ table_fields! {
         workspace: Workspace = WORKSPACE;
         /// The networks that may send without a key
         allow: Networks = NETWORKS;
+        /// Time zone of times that have none; without it that of `syslog_timezone`
+        timezone: TimeZone = TIME_ZONE;
     }
 }
 
@@ -191,7 +200,7 @@ pub(in crate::control::config) fn fields(source: Source) -> impl Iterator<Item =
         let is_syslog = matches!(source, Source::SyslogTcp | Source::SyslogUdp);
         match field.key {
             "address" => true,
-            "workspace" | "allow" => is_syslog,
+            "workspace" | "allow" | "timezone" => is_syslog,
             // A datagram has no connection to count, to encrypt or to speak for.
             _ => source != Source::SyslogUdp,
         }
@@ -284,6 +293,7 @@ fn listener(source: Source, mut table: Table<'_>, header: &WrittenAt) -> Option<
             max_connections: fields.max_connections.map(|(n, _)| n),
             proxy_protocol: proxy_place.is_some(),
             bound,
+            timezone: fields.timezone.map(|(zone, _)| zone),
             setting: setting(source),
         },
         place,

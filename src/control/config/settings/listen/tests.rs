@@ -39,6 +39,7 @@ fn a_listener_has_all_that_the_file_says() {
             proxy_protocol = true
             workspace = "ws-3"
             allow = ["192.0.2.0/24", "2001:db8::/32"]
+            timezone = "Europe/Berlin"
             "#,
     )
     .unwrap();
@@ -56,6 +57,7 @@ fn a_listener_has_all_that_the_file_says() {
             workspace: Workspace::new(3).unwrap(),
             allow: "192.0.2.0/24,2001:db8::/32".parse().unwrap(),
         }),
+        timezone: jiff::tz::TimeZone::get("Europe/Berlin").ok(),
         setting: "listen.syslog_tcp",
     };
     assert_eq!(config.listeners.last(), Some(&expected));
