@@ -44,7 +44,9 @@ impl Server {
     pub fn start(keys: &str) -> Self {
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         std::fs::write(directory.path().join("keys"), keys).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tell"))
+        let program =
+            std::env::var_os("BENCH_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_tell").into());
+        let mut child = Command::new(program)
             .args(["serve", "--log-format", "json", "--log-level", "info"])
             .args(["--tcp", "127.0.0.1:0", "--http", "127.0.0.1:0"])
             .args([
