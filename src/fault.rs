@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::journal::Refused;
+use crate::limits;
 use crate::wire::batch::BatchError;
 use crate::wire::frame::FrameFault;
 use crate::wire::proxy::ProxyFault;
@@ -101,6 +102,36 @@ pub enum Refusal {
         "the Idempotency-Key was used for a request with another body or path within the last 24 hours; nothing was kept, send this one with a key of its own"
     )]
     IdempotencyMismatch,
+    /// The head of a request.
+    #[error("the request is no valid HTTP: its first line or a header field is malformed")]
+    HeadMalformed,
+    /// The head of a request did not come to its end.
+    #[error("the head of the request did not end within {0} seconds")]
+    HeadLate(u64),
+    /// The head is over the limit.
+    #[error(
+        "the head of the request is too large: {} KiB and {} header fields at most",
+        limits::HTTP_BUFFER_BYTES >> 10,
+        limits::HTTP_FIELDS
+    )]
+    HeadTooLarge,
+    /// The target is over hyper's limit.
+    #[error("the target of the request is too long")]
+    TargetTooLong,
+    /// The version of HTTP.
+    #[error("the version of HTTP is not supported; use HTTP/1.1 or HTTP/2")]
+    HttpVersion,
+    /// A request of HTTP/1.1 names no host, or several.
+    #[error("a request of HTTP/1.1 needs one Host header field")]
+    Host,
+    /// The transfer coding.
+    #[error(
+        "the transfer coding is not supported: expected chunked alone; how a body is compressed belongs into Content-Encoding"
+    )]
+    TransferCoding,
+    /// Something else than TLS came where TLS is spoken.
+    #[error("this port speaks TLS: use https://")]
+    NoTls,
     /// No such path.
     #[error("no such path; there are /v1/events, /v1/logs, /v1/ingest, /health and /ready")]
     NotFound,
@@ -159,6 +190,14 @@ impl Refusal {
             Self::BodyCut => (400, "incomplete_body"),
             Self::IdempotencyKey => (400, "invalid_idempotency_key"),
             Self::IdempotencyMismatch => (422, "idempotency_mismatch"),
+            Self::HeadMalformed => (400, "malformed_request"),
+            Self::HeadLate(_) => (408, "timeout"),
+            Self::HeadTooLarge => (431, "head_too_large"),
+            Self::TargetTooLong => (414, "target_too_long"),
+            Self::HttpVersion => (505, "http_version"),
+            Self::Host => (400, "invalid_host"),
+            Self::TransferCoding => (501, "unsupported_transfer_coding"),
+            Self::NoTls => (400, "tls_needed"),
             Self::NotFound => (404, "not_found"),
             Self::Method(_) => (405, "method_not_allowed"),
             Self::Busy => (503, "busy"),

@@ -79,13 +79,48 @@ pub const RESERVED_DESCRIPTORS: usize = 128;
 
 const _: () = assert!(OBSERVE_CONNECTIONS <= RESERVED_DESCRIPTORS / 2);
 
-/// hyper's read buffer, which grows to this while bytes arrive fast, and with it the longest head of a
-/// request.
+/// hyper's read buffer, which grows to this while a body with room reserved for it arrives fast, and with it the
+/// longest head of a request.
 pub const HTTP_BUFFER_BYTES: usize = 64 << 10;
+
+/// What is read at once where no more is reserved: just below what hyper allocates at first (8 KiB), so that it
+/// finds no reason to allocate more.
+pub const HTTP_READ_BYTES: usize = (8 << 10) - 1;
+
+/// What is reserved for a head that turns out longer than [`UNRESERVED_BYTES`]: all that hyper's buffer may grow
+/// to until the head is known to be too long, which doubles.
+pub const HTTP_HEAD_BYTES: usize = 2 * (HTTP_BUFFER_BYTES + HTTP_READ_BYTES);
+
+/// What is reserved besides a body that is read in large pieces: hyper's buffer, and the piece before.
+pub const HTTP_WIDE_BYTES: usize = 2 * HTTP_BUFFER_BYTES;
+
+/// Of an HTTP/1 connection on which nothing went on for this long nothing is kept but the socket.
+pub const HTTP_IDLE_AFTER: Duration = Duration::from_secs(1);
+
+/// Fields in the head of a request: hyper's own bound for HTTP/1, and three times what browsers send through
+/// proxies.
+pub const HTTP_FIELDS: usize = 100;
 
 /// Requests that one HTTP/2 connection may have open at once: what RFC 9113 calls the least that lets a client
 /// work in parallel.
 pub const HTTP2_STREAMS: u32 = 100;
+
+/// The same before the first good key came on it, and until then the bytes of bodies while any is open. Whoever
+/// has a good key is through with the first request.
+pub const STRANGER_REQUESTS: u64 = 8;
+
+/// See [`STRANGER_REQUESTS`].
+pub const STRANGER_BODY_BYTES: usize = 64 << 10;
+
+/// What an open HTTP/2 request takes besides its fields: its stream, its task, its answer.
+pub const HTTP2_REQUEST_BYTES: usize = 2 << 10;
+
+/// What a field takes once it is decoded, whatever it says: two entries of about 100 bytes in tables that
+/// double, so up to twice that.
+pub const HTTP2_FIELD_BYTES: usize = 256;
+
+/// What is reserved at a time for the heads of an HTTP/2 connection with a good key: some thirty requests.
+pub const HTTP2_HEADS_STEP_BYTES: usize = 128 << 10;
 
 /// Bytes of one body that an HTTP/2 client may send before they are read: at 20 ms of round trip this allows
 /// 12 MB/s, more than one uploader in a hundred needs.
@@ -110,6 +145,13 @@ const _: () = assert!(
     HTTP2_PING_INTERVAL.as_secs() + HTTP2_PING_TIMEOUT.as_secs() <= 30,
     "no version of HTTP may hold a connection longer than stall_timeout lets the other"
 );
+
+/// After a refusal, the longest rest of a body that is read so that the connection stays: what is on its way
+/// already on most of them.
+pub const REST_BYTES: usize = 256 << 10;
+
+/// How long a refusal waits for the end of a body of unknown length, which is mostly there already.
+pub const REST_WAIT: Duration = Duration::from_millis(10);
 
 /// After a refusal that leaves a body unread, how much of it is thrown away so that the client sees the
 /// answer: the default of `max_body_size`, once and a half.
@@ -148,12 +190,18 @@ pub const IDEMPOTENCY_SAVE_BYTES: u64 = 256 << 20;
 /// The first allocation for a body that comes in pieces: an announced length is not trusted with more.
 pub const BODY_FIRST_BYTES: usize = 64 << 10;
 
-/// A body up to this is checked on the worker thread that read it, in a few milliseconds; for a larger one the
-/// thread hands its other connections over first.
-pub const HEAVY_BODY_BYTES: usize = 1 << 20;
+/// A body up to this is checked at once, in a millisecond; a larger one waits for its turn.
+pub const HEAVY_BODY_BYTES: usize = 256 << 10;
 
-/// The same of a compressed body: gzip at its usual ratio of 10 and more makes a few hundred KiB of this.
-pub const HEAVY_COMPRESSED_BYTES: usize = 32 << 10;
+/// A body that inflates to no more than this is inflated at once, in a tenth of a millisecond; a larger one waits
+/// for its turn, and begins anew then.
+pub const QUICK_INFLATE_BYTES: usize = 64 << 10;
+
+/// How much of a body is inflated before others are let in front, in half a millisecond.
+pub const INFLATE_STEP_BYTES: usize = 256 << 10;
+
+/// How much of the compressed body that may read: what makes nothing takes time too.
+pub const INFLATE_INPUT_BYTES: usize = 64 << 10;
 
 /// The largest window of a zstd body, as a power of two: the 8 MiB that RFC 9659 asks content codings to keep to.
 pub const ZSTD_WINDOW_LOG: u32 = 23;

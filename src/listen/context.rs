@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::http::turns::Turns;
 use super::sources::Sources;
 use super::syslog::Bound;
 use super::syslog_zone::ReceiptZone;
@@ -32,6 +33,8 @@ pub struct ListenerContext {
     pub idempotency: Arc<Index>,
     /// Failed authentications, by source.
     pub failures: Arc<Failures>,
+    /// Turns at work on bodies that takes long.
+    pub turns: Arc<Turns>,
     /// Whether the server is ready.
     pub readiness: Arc<dyn Readiness>,
     /// Cancelled when the server begins to drain.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use super::{ListenerContext, Stream, tls};
+use super::{ListenerContext, Stream, http, tls};
 use crate::fault::Refusal;
 use crate::limits;
 use crate::origin::Source;
@@ -29,7 +29,7 @@ pub(super) async fn enter(
             if context.entrance.proxy_protocol {
                 client = proxied(&mut stream, peer, context).await?;
             }
-            encrypted(stream, context).await
+            encrypted(stream, source, context).await
         } => entered,
         () = context.drain.cancelled() => return None,
     };
@@ -43,11 +43,27 @@ pub(super) async fn enter(
     }
 }
 
-async fn encrypted(stream: TcpStream, context: &ListenerContext) -> Result<Stream, Refusal> {
+async fn encrypted(
+    stream: TcpStream,
+    source: Source,
+    context: &ListenerContext,
+) -> Result<Stream, Refusal> {
     let Some(tls) = &context.entrance.tls else {
         return Ok(Stream::Plain(stream));
     };
-    let accepted = within(limits::TLS_HANDSHAKE_TIMEOUT, tls::accept(tls, stream)).await?;
+    let handshake = async {
+        let mut first = [0];
+        // A request in the clear begins with a letter, a handshake with 22.
+        if source == Source::Http
+            && matches!(stream.peek(&mut first).await, Ok(1))
+            && first.first().is_some_and(u8::is_ascii_alphabetic)
+        {
+            http::answer_in_the_clear(stream).await;
+            return Err(Refusal::NoTls);
+        }
+        Ok(tls::accept(tls, stream).await)
+    };
+    let accepted = within(limits::TLS_HANDSHAKE_TIMEOUT, handshake).await??;
     accepted.map(Stream::Tls).map_err(|error| {
         // Says what was wrong with the client's hello or certificate, nothing of ours.
         tracing::debug!(%error, "TLS handshake failed");

@@ -35,6 +35,7 @@ use crate::ingest::admit::{Bounds, Memory};
 use crate::ingest::idempotency::saved::Keeper;
 use crate::journal::storage::Disk;
 use crate::journal::{Journal, Options};
+use crate::listen::http::turns::Turns;
 use crate::listen::syslog_udp::drops::KernelDrops;
 use crate::listen::{self, ListenerContext};
 use crate::origin::Source;
@@ -151,6 +152,7 @@ async fn serve(
         body_bytes: config.limits.max_body_size,
     });
     let context = ListenerContext {
+        turns: Turns::new(config.process.worker_threads),
         readiness: Arc::clone(&health) as _,
         failures: Arc::default(),
         idempotency: taken.index(),

@@ -1,26 +1,35 @@
-//! The body of a request: read to its end, never beyond the limit.
+//! The body of a request: read to its end and inflated, never beyond the limit, and never before there is room.
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
-use super::coding::Coding;
-
+use super::coding::{Coding, Inflater, Step};
+use super::visit::Visit;
 use crate::fault::Refusal;
 use crate::ingest::admit::{BodyLength, Reservation};
 use crate::limits;
 
 /// What the head of a request says of the length of its body, unless it is more than `max_bytes`.
 pub(super) fn length(body: &Incoming, max_bytes: usize) -> Result<BodyLength, Refusal> {
-    let too_large = || Refusal::BodyTooLarge(max_bytes);
     match body.size_hint().exact() {
         None => Ok(BodyLength::Unknown),
         Some(bytes) => match usize::try_from(bytes) {
             Ok(bytes) if bytes <= max_bytes => Ok(BodyLength::Announced(bytes)),
-            _ => Err(too_large()),
+            _ => Err(Refusal::BodyTooLarge(max_bytes)),
         },
+    }
+}
+
+/// The same, with what is needed to read it in large pieces.
+pub(super) fn with_buffers(length: BodyLength) -> BodyLength {
+    match length {
+        BodyLength::Announced(bytes) if bytes > limits::HTTP_READ_BYTES => {
+            BodyLength::Announced(bytes + limits::HTTP_WIDE_BYTES.min(2 * bytes))
+        }
+        other => other,
     }
 }
 
@@ -28,33 +37,44 @@ pub(super) fn length(body: &Incoming, max_bytes: usize) -> Result<BodyLength, Re
 /// kept. A body that came in one piece is not copied.
 pub(super) async fn read(
     body: &mut Incoming,
+    length: BodyLength,
     max_bytes: usize,
     pause: Duration,
     reserved: &mut Reservation,
+    visit: &Visit,
 ) -> Result<Bytes, Refusal> {
-    let too_large = || Refusal::BodyTooLarge(max_bytes);
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if matches!(length, BodyLength::Announced(bytes) if bytes > limits::HTTP_READ_BYTES) {
+        visit.read_wide();
+    }
     let Some(first) = piece(body, pause).await? else {
         return Ok(Bytes::new());
     };
     if first.len() > max_bytes {
-        return Err(too_large());
+        return Err(Refusal::BodyTooLarge(max_bytes));
     }
-    reserved.grow_to(first.len()).await;
     if body.is_end_stream() {
         return Ok(first);
     }
-    let mut whole =
-        BytesMut::with_capacity(announced.min(limits::BODY_FIRST_BYTES).max(first.len()));
-    whole.extend_from_slice(&first);
-    while let Some(piece) = piece(body, pause).await? {
-        if whole.len() + piece.len() > max_bytes {
-            return Err(too_large());
+    let mut whole = Vec::with_capacity(match length {
+        BodyLength::Announced(bytes) => bytes,
+        BodyLength::Unknown => limits::BODY_FIRST_BYTES,
+    });
+    let mut next = Some(first);
+    while let Some(piece) = next {
+        let bytes = whole.len() + piece.len();
+        if bytes > max_bytes {
+            return Err(Refusal::BodyTooLarge(max_bytes));
         }
-        reserved.grow_to(whole.len() + piece.len()).await;
+        if bytes > whole.capacity() {
+            let capacity = next_capacity(&whole, bytes, max_bytes);
+            reserved.grow_to(capacity).await;
+            whole.reserve_exact(capacity - whole.len());
+        }
         whole.extend_from_slice(&piece);
+        drop(piece);
+        next = self::piece(body, pause).await?;
     }
-    Ok(whole.freeze())
+    Ok(whole.into())
 }
 
 async fn piece(body: &mut Incoming, pause: Duration) -> Result<Option<Bytes>, Refusal> {
@@ -75,12 +95,68 @@ async fn piece(body: &mut Incoming, pause: Duration) -> Result<Option<Bytes>, Re
     }
 }
 
-/// Whether what is to be done with a body, to decompress and to check it, would keep a worker thread of the
-/// runtime from its other connections for too long.
-pub(super) fn is_heavy(coding: Coding, bytes: usize) -> bool {
-    let most = match coding {
-        Coding::Identity => limits::HEAVY_BODY_BYTES,
-        _ => limits::HEAVY_COMPRESSED_BYTES,
-    };
-    bytes > most
+/// Inflates a body that is small when it is inflated, in a tenth of a millisecond. `None`: it is not, or there is
+/// no room for it now.
+pub(super) async fn inflate_quickly(
+    coding: Coding,
+    body: &Bytes,
+    max_bytes: usize,
+    reserved: &mut Reservation,
+) -> Result<Option<Bytes>, Refusal> {
+    let most = limits::QUICK_INFLATE_BYTES.min(max_bytes) + 1;
+    if !grows_now(reserved, body.len() + most).await {
+        return Ok(None);
+    }
+    let mut out = Vec::new();
+    let step = Inflater::new(coding, body.clone())?.step(&mut out, most)?;
+    if out.len() > max_bytes {
+        return Err(Refusal::BodyTooLarge(max_bytes));
+    }
+    Ok((step == Step::Whole).then(|| out.into()))
+}
+
+/// Inflates a body to at most `max_bytes`, and lets others in front again and again. `None`: there is no room for
+/// it now.
+pub(super) async fn inflate(
+    coding: Coding,
+    body: Bytes,
+    max_bytes: usize,
+    reserved: &mut Reservation,
+) -> Result<Option<Bytes>, Refusal> {
+    let besides = body.len();
+    let mut inflater = Inflater::new(coding, body)?;
+    let mut out = Vec::new();
+    loop {
+        let most = limits::INFLATE_STEP_BYTES.min(max_bytes + 1 - out.len());
+        let bytes = out.len() + most;
+        if bytes > out.capacity() {
+            let capacity = next_capacity(&out, bytes, max_bytes + 1);
+            if !grows_now(reserved, besides + capacity).await {
+                return Ok(None);
+            }
+            out.reserve_exact(capacity - out.len());
+        }
+        let step = inflater.step(&mut out, most)?;
+        if out.len() > max_bytes {
+            return Err(Refusal::BodyTooLarge(max_bytes));
+        }
+        if step == Step::Whole {
+            return Ok(Some(out.into()));
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Capacities double, up to the most that is ever needed.
+fn next_capacity(out: &Vec<u8>, bytes: usize, most: usize) -> usize {
+    bytes.max(2 * out.capacity()).min(most.max(bytes))
+}
+
+/// Reserves so many bytes in all if they are there now.
+pub(super) async fn grows_now(reserved: &mut Reservation, bytes: usize) -> bool {
+    tokio::select! {
+        biased;
+        () = reserved.grow_to(bytes) => true,
+        () = std::future::ready(()) => false,
+    }
 }

@@ -1,12 +1,12 @@
-//! The content codings of a body, and inflating: never beyond the limit, and to the last byte.
+//! The content codings of a body, and inflating it: step by step, and to the last byte.
 //!
 //! What a decoder needs besides its output is bounded too: 32 KiB of window for gzip and deflate, 16 MiB for
-//! br, 8 MiB for zstd, allocated as the output grows or refused.
+//! br, 8 MiB for zstd.
 
-use std::io::Read;
+use std::io::{self, BufRead, Read};
 
 use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use flate2::bufread::MultiGzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
 use hyper::header::{CONTENT_ENCODING, HeaderMap};
@@ -64,121 +64,246 @@ impl Coding {
         }
     }
 
-    /// Decompresses a body to at most `max_bytes`. What is cut, or has more behind its end, is refused.
-    pub fn decode(self, body: Bytes, max_bytes: usize) -> Result<Bytes, Refusal> {
-        let inflated = match self {
-            Self::Identity => return Ok(body),
-            Self::Gzip => read(MultiGzDecoder::new(&body[..]), max_bytes),
-            Self::Deflate => deflate(&body, max_bytes),
-            Self::Brotli => brotli(&body, max_bytes),
-            Self::Zstd => zstd(&body, max_bytes),
-        };
-        let inflated = inflated.ok_or(Refusal::Compression(self.name()))?;
-        if inflated.len() > max_bytes {
-            return Err(Refusal::BodyTooLarge(max_bytes));
-        }
-        Ok(inflated.into())
+    fn refusal(self) -> Refusal {
+        Refusal::Compression(self.name())
     }
 }
 
-/// All that `decoder` gives, up to a byte more than `max_bytes`; `None` if it fails.
-fn read(decoder: impl Read, max_bytes: usize) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(limits::BODY_FIRST_BYTES);
-    decoder
-        .take(max_bytes as u64 + 1)
-        .read_to_end(&mut out)
-        .ok()?;
-    Some(out)
+/// How far a step got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// There is more to come.
+    More,
+    /// The body is whole.
+    Whole,
 }
 
-fn zstd(body: &[u8], max_bytes: usize) -> Option<Vec<u8>> {
-    let mut decoder = zstd::Decoder::with_buffer(body).ok()?;
-    decoder.window_log_max(limits::ZSTD_WINDOW_LOG).ok()?;
-    read(decoder, max_bytes)
+/// Inflates a body step by step, each of which reads and writes only so much: the time that it takes is bounded,
+/// and the memory for it can be asked for before.
+pub(super) struct Inflater {
+    coding: Coding,
+    decoder: Decoder,
+}
+
+enum Decoder {
+    Gzip(MultiGzDecoder<Fed>),
+    Zstd(zstd::Decoder<'static, Fed>),
+    Deflate(Deflate),
+    Brotli(Box<Brotli>),
+}
+
+impl Inflater {
+    /// Begins with a body in a coding that is not [`Coding::Identity`].
+    pub fn new(coding: Coding, body: Bytes) -> Result<Self, Refusal> {
+        let input = Fed { body, open: 0 };
+        let decoder = match coding {
+            Coding::Identity => return Err(coding.refusal()),
+            Coding::Gzip => Decoder::Gzip(MultiGzDecoder::new(input)),
+            Coding::Deflate => Decoder::Deflate(Deflate::new(input)),
+            Coding::Brotli => Decoder::Brotli(Box::new(Brotli::new(input))),
+            Coding::Zstd => Decoder::Zstd(zstd(input).map_err(|_| coding.refusal())?),
+        };
+        Ok(Self { coding, decoder })
+    }
+
+    /// Inflates up to `most` bytes more, and reads up to [`limits::INFLATE_INPUT_BYTES`] for it. What is cut, or
+    /// has more behind its end, is refused.
+    pub fn step(&mut self, out: &mut Vec<u8>, most: usize) -> Result<Step, Refusal> {
+        let step = match &mut self.decoder {
+            Decoder::Gzip(decoder) => {
+                decoder.get_mut().feed();
+                fill(decoder, out, most)
+            }
+            Decoder::Zstd(decoder) => {
+                decoder.get_mut().feed();
+                fill(decoder, out, most)
+            }
+            Decoder::Deflate(decoder) => {
+                decoder.input.feed();
+                fill(decoder, out, most)
+            }
+            Decoder::Brotli(decoder) => {
+                decoder.input.feed();
+                fill(decoder, out, most)
+            }
+        };
+        step.map_err(|_| self.coding.refusal())
+    }
+}
+
+/// Reads up to `most` bytes more, or until the decoder has to be fed.
+fn fill(decoder: &mut impl Read, out: &mut Vec<u8>, most: usize) -> io::Result<Step> {
+    let mut filled = out.len();
+    out.resize(filled + most, 0);
+    let step = loop {
+        let free = out.get_mut(filled..).unwrap_or_default();
+        if free.is_empty() {
+            break Ok(Step::More);
+        }
+        match decoder.read(free) {
+            Ok(0) => break Ok(Step::Whole),
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(Step::More),
+            Err(error) => break Err(error),
+        }
+    };
+    out.truncate(filled);
+    step
+}
+
+fn zstd(input: Fed) -> io::Result<zstd::Decoder<'static, Fed>> {
+    let mut decoder = zstd::Decoder::with_buffer(input)?;
+    decoder.window_log_max(limits::ZSTD_WINDOW_LOG)?;
+    Ok(decoder)
+}
+
+/// A body of which so much may be read, and then `WouldBlock` until it is fed again.
+struct Fed {
+    body: Bytes,
+    open: usize,
+}
+
+impl Fed {
+    fn feed(&mut self) {
+        self.open = limits::INFLATE_INPUT_BYTES;
+    }
+}
+
+impl BufRead for Fed {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.open == 0 && !self.body.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let open = self.open.min(self.body.len());
+        Ok(self.body.get(..open).unwrap_or_default())
+    }
+
+    fn consume(&mut self, read: usize) {
+        self.body.advance(read.min(self.body.len()));
+        self.open = self.open.saturating_sub(read);
+    }
+}
+
+impl Read for Fed {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(out)?;
+        self.consume(read);
+        Ok(read)
+    }
 }
 
 /// `deflate` is the zlib format, but some clients send what is inside it without the wrapping.
-fn deflate(body: &[u8], max_bytes: usize) -> Option<Vec<u8>> {
-    let is_zlib = body.first_chunk().is_some_and(|&[method, flags]| {
-        method & 0x0f == 8 && u16::from_be_bytes([method, flags]).is_multiple_of(31)
-    });
-    let mut decoder = Decompress::new(is_zlib);
-    pump(body, max_bytes, |input, piece| {
-        let (read, written) = (decoder.total_in(), decoder.total_out());
-        let status = decoder
-            .decompress(input, piece, FlushDecompress::None)
-            .ok()?;
-        Some(Step {
-            read: (decoder.total_in() - read) as usize,
-            written: (decoder.total_out() - written) as usize,
-            ended: status == Status::StreamEnd,
-        })
-    })
+struct Deflate {
+    input: Fed,
+    decoder: Decompress,
+    ended: bool,
 }
 
-fn brotli(body: &[u8], max_bytes: usize) -> Option<Vec<u8>> {
-    let alloc = StandardAlloc::default;
-    // Strict: without the windows of up to 1 GiB that RFC 7932 does not have.
-    let mut state = BrotliState::new_strict(alloc(), alloc(), alloc());
-    pump(body, max_bytes, |input, piece| {
-        let (mut left, mut read) = (input.len(), 0);
-        let (mut room, mut written, mut total) = (piece.len(), 0, 0);
-        let result = BrotliDecompressStream(
-            &mut left,
-            &mut read,
+impl Deflate {
+    fn new(input: Fed) -> Self {
+        let is_zlib = input.body.first_chunk().is_some_and(|&[method, flags]| {
+            method & 0x0f == 8 && u16::from_be_bytes([method, flags]).is_multiple_of(31)
+        });
+        Self {
             input,
-            &mut room,
-            &mut written,
-            piece,
-            &mut total,
-            &mut state,
-        );
-        Some(Step {
-            read,
-            written,
-            ended: match result {
+            decoder: Decompress::new(is_zlib),
+            ended: false,
+        }
+    }
+}
+
+impl Read for Deflate {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let decoder = &mut self.decoder;
+        pump(&mut self.input, &mut self.ended, out, |input, out| {
+            let (read, written) = (decoder.total_in(), decoder.total_out());
+            let status = decoder.decompress(input, out, FlushDecompress::None)?;
+            Ok(Pumped {
+                read: (decoder.total_in() - read) as usize,
+                written: (decoder.total_out() - written) as usize,
+                ended: status == Status::StreamEnd,
+            })
+        })
+    }
+}
+
+struct Brotli {
+    input: Fed,
+    state: BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>,
+    ended: bool,
+}
+
+impl Brotli {
+    fn new(input: Fed) -> Self {
+        let alloc = StandardAlloc::default;
+        Self {
+            input,
+            // Strict: without the windows of up to 1 GiB that RFC 7932 does not have.
+            state: BrotliState::new_strict(alloc(), alloc(), alloc()),
+            ended: false,
+        }
+    }
+}
+
+impl Read for Brotli {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let state = &mut self.state;
+        pump(&mut self.input, &mut self.ended, out, |input, out| {
+            let (mut left, mut read) = (input.len(), 0);
+            let (mut room, mut written, mut total) = (out.len(), 0, 0);
+            let result = BrotliDecompressStream(
+                &mut left,
+                &mut read,
+                input,
+                &mut room,
+                &mut written,
+                out,
+                &mut total,
+                state,
+            );
+            let ended = match result {
                 BrotliResult::ResultSuccess => true,
                 BrotliResult::NeedsMoreOutput | BrotliResult::NeedsMoreInput => false,
-                BrotliResult::ResultFailure => return None,
-            },
+                BrotliResult::ResultFailure => return Err(io::ErrorKind::InvalidData.into()),
+            };
+            Ok(Pumped {
+                read,
+                written,
+                ended,
+            })
         })
-    })
+    }
 }
 
-/// What a decoder did with the input and the piece of output it was given.
-struct Step {
+/// What a decoder did with the input and the output that it was given.
+struct Pumped {
     read: usize,
     written: usize,
     ended: bool,
 }
 
-/// Lets a decoder work until its end, or until it gave more than `max_bytes`. `None` if it fails, if the input
-/// ends before, or does not end then.
+/// Lets a decoder work until it has written something, or has ended with the last byte of its input.
 fn pump(
-    mut input: &[u8],
-    max_bytes: usize,
-    mut step: impl FnMut(&[u8], &mut [u8]) -> Option<Step>,
-) -> Option<Vec<u8>> {
-    let mut out = Vec::new();
-    let mut piece = vec![0; limits::BODY_FIRST_BYTES];
-    loop {
-        let Step {
-            read,
-            written,
-            ended,
-        } = step(input, &mut piece)?;
-        input = input.get(read..)?;
-        out.extend_from_slice(piece.get(..written)?);
-        if out.len() > max_bytes {
-            return Some(out);
+    input: &mut Fed,
+    ended: &mut bool,
+    out: &mut [u8],
+    mut work: impl FnMut(&[u8], &mut [u8]) -> io::Result<Pumped>,
+) -> io::Result<usize> {
+    while !*ended {
+        let pumped = work(input.fill_buf()?, out)?;
+        input.consume(pumped.read);
+        *ended = pumped.ended;
+        if pumped.ended && !input.body.is_empty() {
+            return Err(io::ErrorKind::InvalidData.into());
         }
-        if ended {
-            return input.is_empty().then_some(out);
+        if pumped.written > 0 {
+            return Ok(pumped.written);
         }
-        if read == 0 && written == 0 {
-            return None;
+        if pumped.read == 0 && !pumped.ended {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
+    Ok(0)
 }
 
 #[cfg(test)]
@@ -214,8 +339,19 @@ mod tests {
         Coding::of(&headers).ok()
     }
 
-    fn inflate(coding: Coding, body: &[u8], max_bytes: usize) -> Result<Bytes, Refusal> {
-        coding.decode(Bytes::copy_from_slice(body), max_bytes)
+    /// All of a body, in steps of a strange size.
+    fn inflate(coding: Coding, body: &[u8], max_bytes: usize) -> Result<Vec<u8>, Refusal> {
+        let mut inflater = Inflater::new(coding, Bytes::copy_from_slice(body))?;
+        let mut out = Vec::new();
+        loop {
+            let step = inflater.step(&mut out, 77_777)?;
+            if out.len() > max_bytes {
+                return Err(Refusal::BodyTooLarge(max_bytes));
+            }
+            if step == Step::Whole {
+                return Ok(out);
+            }
+        }
     }
 
     /// `bytes` in every coding that has an encoder here.
@@ -286,8 +422,28 @@ mod tests {
         for (coding, body) in encoded(b"abc") {
             if coding != Coding::Deflate {
                 let inflated = inflate(coding, &[&body[..], &body].concat(), LIMIT).unwrap();
-                assert_eq!(inflated, &b"abcabc"[..]);
+                assert_eq!(inflated, b"abcabc");
             }
+        }
+    }
+
+    #[test]
+    fn a_step_reads_and_writes_no_more_than_it_may() {
+        // Members of nothing: all input, no output.
+        let (_, nothing) = encoded(b"").swap_remove(0);
+        let body = nothing.repeat(4 * limits::INFLATE_INPUT_BYTES / nothing.len());
+        let mut inflater = Inflater::new(Coding::Gzip, body.into()).unwrap();
+        let mut out = Vec::new();
+        let mut steps = 1;
+        while inflater.step(&mut out, 10).unwrap() == Step::More {
+            steps += 1;
+        }
+        assert!(steps >= 4 && out.is_empty(), "{steps}");
+        for (coding, body) in encoded(&[b' '; 1_000]) {
+            let mut inflater = Inflater::new(coding, body.into()).unwrap();
+            let mut out = Vec::new();
+            assert_eq!(inflater.step(&mut out, 10).unwrap(), Step::More);
+            assert_eq!(out.len(), 10, "{coding:?}");
         }
     }
 

@@ -1,150 +1,269 @@
 //! One connection, HTTP/1 or HTTP/2: told apart by its first bytes, and closed when it is time.
+//!
+//! An HTTP/1 connection on which nothing goes on is taken back from hyper, and handed to it again when something
+//! comes: in between nothing is kept but the socket.
 
 use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use hyper::Request;
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use super::answer;
+use super::frames::PREFACE;
+use super::gate::Gate;
 use super::linger::{Reclaimable, linger};
+use super::visit::{Progress, Visit};
+use super::{answer, refusal};
+use crate::fault::Refusal;
 use crate::limits;
 use crate::listen::{ListenerContext, Slot, Stream};
-use crate::wire::key::StreamingKey;
 
 /// The versions that TLS may agree on (ALPN), the better first. What comes is told by its first bytes all the
 /// same.
 pub const ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
 
-/// What the requests of a connection share.
-#[derive(Debug)]
-pub(super) struct Visit {
-    pub context: ListenerContext,
-    pub peer: SocketAddr,
-    /// The key of the last request, for closing the connection when it is revoked.
-    last_key: Mutex<Option<StreamingKey>>,
-    /// Requests that came.
-    begun: AtomicU64,
-    /// Requests that were answered, or given up.
-    ended: AtomicU64,
-    /// Whether the last request has a body that was not read to its end.
-    unread: AtomicBool,
-}
-
-impl Visit {
-    /// The request has a good key.
-    pub fn authenticated(&self, key: StreamingKey) {
-        *self.last_key.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
-    }
-
-    /// The body was read to its end.
-    pub fn body_read(&self) {
-        self.unread.store(false, Ordering::Relaxed);
-    }
-
-    fn is_revoked(&self) -> bool {
-        let key = *self.last_key.lock().unwrap_or_else(PoisonError::into_inner);
-        key.is_some_and(|key| !self.context.ingest.knows(&key))
-    }
-
-    fn begin(self: &Arc<Self>, request: &Request<Incoming>) -> Open {
-        use hyper::body::Body;
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        let has_body = !request.body().is_end_stream();
-        self.unread.store(has_body, Ordering::Relaxed);
-        Open(Arc::clone(self))
-    }
-
-    /// How many requests came, and whether any is not answered yet.
-    fn requests(&self) -> (u64, bool) {
-        let begun = self.begun.load(Ordering::Relaxed);
-        (begun, self.ended.load(Ordering::Relaxed) < begun)
-    }
-}
-
-/// A request that is being answered.
-struct Open(Arc<Visit>);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.ended.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 /// Serves one connection.
-pub async fn serve(stream: Stream, peer: SocketAddr, _slot: Slot, context: ListenerContext) {
+pub async fn serve(mut stream: Stream, peer: SocketAddr, _slot: Slot, context: ListenerContext) {
     // Answers are small and awaited: they must not wait for company.
     stream.set_nodelay();
-    let visit = Arc::new(Visit {
-        context,
-        peer,
-        last_key: Mutex::default(),
-        begun: AtomicU64::new(0),
-        ended: AtomicU64::new(0),
-        unread: AtomicBool::new(false),
-    });
-    let (stream, back) = Reclaimable::new(stream);
-    drive(stream, &visit).await;
-    if visit.unread.load(Ordering::Relaxed)
-        && let Some(stream) = back.take()
-    {
-        linger(stream).await;
+    let visit = Visit::new(context, peer);
+    let mut end = pin!(must_end(&visit));
+    let mut ahead = Vec::new();
+    let mut may_be_two = true;
+    while arrives(&mut stream, &mut ahead, may_be_two, &visit, end.as_mut()).await {
+        if may_be_two && ahead.starts_with(PREFACE) {
+            return Box::pin(two(stream, ahead, &visit, end)).await;
+        }
+        may_be_two = false;
+        match Box::pin(one(stream, ahead, &visit, end.as_mut())).await {
+            Ended::Idle(idle, read) => (stream, ahead) = (idle, read),
+            Ended::Closed(stream) => return stream.close().await,
+            Ended::Unread(stream) => return linger(stream).await,
+            Ended::Refused(stream, fault) => return refusal::send(stream, &fault, &visit).await,
+        }
+    }
+    stream.close().await;
+}
+
+/// Resolves when the server drains, on a connection without a request so far only after a moment, since one may
+/// be on its way; and when the last key that was good on the connection is revoked.
+async fn must_end(visit: &Visit) {
+    let mut replacements = visit.context.ingest.keys().replacements();
+    let drained = async {
+        visit.context.drain.cancelled().await;
+        if visit.requests().0 == 0 {
+            sleep(limits::DRAIN_READ).await;
+        }
+    };
+    let revoked = async {
+        while replacements.changed().await.is_ok() {
+            if visit.is_revoked() {
+                return;
+            }
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        () = drained => {}
+        () = revoked => {}
     }
 }
 
-/// Answers requests until the connection ends.
-async fn drive<S>(stream: S, visit: &Arc<Visit>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let service = service_fn(|request| {
+/// Waits until the next request begins to come, with nothing in hand but the socket. `false`: the connection is
+/// over. Until it `may_be` HTTP/2 no more, for as much as tells the versions apart.
+async fn arrives(
+    stream: &mut Stream,
+    ahead: &mut Vec<u8>,
+    may_be_two: bool,
+    visit: &Visit,
+    end: Pin<&mut impl Future<Output = ()>>,
+) -> bool {
+    let is_told = |ahead: &[u8]| {
+        !ahead.is_empty()
+            && (!may_be_two || ahead.len() >= PREFACE.len() || !PREFACE.starts_with(ahead))
+    };
+    let enough = async {
+        while !is_told(ahead) {
+            if !matches!(poll_fn(|cx| poll_few(stream, ahead, cx)).await, Ok(1..)) {
+                return false;
+            }
+        }
+        true
+    };
+    tokio::select! {
+        biased;
+        enough = enough => enough,
+        () = end => false,
+        () = sleep_until(visit.active_at() + visit.context.stall_timeout) => false,
+    }
+}
+
+/// Reads what is there through the stack, so that nothing is allocated while nothing is.
+fn poll_few(
+    stream: &mut Stream,
+    read: &mut Vec<u8>,
+    cx: &mut Context<'_>,
+) -> Poll<std::io::Result<usize>> {
+    let mut few = [MaybeUninit::uninit(); limits::HTTP_READ_BYTES];
+    let mut few = ReadBuf::uninit(&mut few);
+    ready!(Pin::new(stream).poll_read(cx, &mut few))?;
+    read.extend_from_slice(few.filled());
+    Poll::Ready(Ok(few.filled().len()))
+}
+
+/// How HTTP/1 ended on a connection.
+enum Ended {
+    /// It did not: nothing is under way. With what was read of the next request.
+    Idle(Stream, Vec<u8>),
+    Closed(Stream),
+    /// With a body that was not read.
+    Unread(Stream),
+    /// With something that hyper does not take.
+    Refused(Stream, Refusal),
+}
+
+/// Answers requests of HTTP/1 until none comes for a while.
+async fn one(
+    stream: Stream,
+    ahead: Vec<u8>,
+    visit: &Arc<Visit>,
+    mut end: Pin<&mut impl Future<Output = ()>>,
+) -> Ended {
+    let service = service_fn(|request: Request<Incoming>| {
+        let open = visit.begin(&request);
         let visit = Arc::clone(visit);
         async move {
-            let _open = visit.begin(&request);
-            Ok::<_, Infallible>(answer(request, &visit).await)
+            visit.last_answer_sent().await;
+            Ok::<_, Infallible>(answer(request, open, &visit).await)
         }
     });
-    let builder = builder(visit.context.stall_timeout);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let mut replacements = visit.context.ingest.keys().replacements();
-    let mut may_close = pin!(may_close(visit));
-    let mut look = pin!(sleep(visit.context.stall_timeout));
+    let gate = Gate::one(stream, ahead, Arc::clone(visit));
+    let mut connection = http1::Builder::new()
+        // The times are kept here: they stand still while the server is the one who waits.
+        .header_read_timeout(None)
+        .max_buf_size(limits::HTTP_BUFFER_BYTES)
+        .max_headers(limits::HTTP_FIELDS)
+        .serve_connection(TokioIo::new(gate), service);
+    let mut look = pin!(sleep(limits::HTTP_IDLE_AFTER));
+    let mut draining = false;
+    let error = loop {
+        tokio::select! {
+            ended = &mut connection => break ended.err(),
+            () = &mut end, if !draining => {
+                draining = true;
+                Pin::new(&mut connection).graceful_shutdown();
+                look.as_mut().reset(Instant::now() + limits::DRAIN_READ);
+            }
+            () = look.as_mut() => {
+                let (_, is_open) = visit.requests();
+                let next = match visit.progress(Instant::now()) {
+                    // Who does not heed that it is over is not waited for.
+                    _ if draining && !is_open => break None,
+                    Progress::Busy(_) if draining => Instant::now() + limits::DRAIN_READ,
+                    Progress::Busy(until) => until,
+                    Progress::Idle => {
+                        let parts = connection.into_parts();
+                        let (stream, mut ahead) = parts.io.into_inner().into_parts();
+                        ahead.splice(..0, parts.read_buf);
+                        return Ended::Idle(stream, ahead);
+                    }
+                    Progress::Unread => break None,
+                    Progress::HeadLate => {
+                        let (stream, _) = connection.into_parts().io.into_inner().into_parts();
+                        let secs = visit.context.stall_timeout.as_secs();
+                        return Ended::Refused(stream, Refusal::HeadLate(secs));
+                    }
+                };
+                look.as_mut().reset(next);
+            }
+        }
+    };
+    let gate = connection.into_parts().io.into_inner();
+    let fault = refusal::of(gate.kept_back(), error.as_ref());
+    let (stream, _) = gate.into_parts();
+    match fault {
+        Some(fault) => Ended::Refused(stream, fault),
+        None if visit.is_unread() => Ended::Unread(stream),
+        None => {
+            if let Some(error) = error {
+                tracing::debug!(peer = %visit.peer, %error, "HTTP connection ended");
+            }
+            Ended::Closed(stream)
+        }
+    }
+}
+
+/// Answers requests of HTTP/2 until the connection ends.
+async fn two(
+    stream: Stream,
+    ahead: Vec<u8>,
+    visit: &Arc<Visit>,
+    mut end: Pin<&mut impl Future<Output = ()>>,
+) {
+    let (stream, back) = Reclaimable::new(stream);
+    let service = service_fn(|request: Request<Incoming>| {
+        let open = visit.begin(&request);
+        let visit = Arc::clone(visit);
+        // In a box, which is gone when the answer is there: the task lives until that was read.
+        Box::pin(async move { Ok::<_, Infallible>(answer(request, open, &visit).await) })
+    });
+    let gate = Gate::two(stream, ahead, Arc::clone(visit));
+    let mut connection = Box::pin(
+        http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits::HTTP2_STREAMS)
+            .max_header_list_size(limits::HTTP_BUFFER_BYTES as u32)
+            .initial_stream_window_size(limits::HTTP2_STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(limits::HTTP2_CONNECTION_WINDOW_BYTES)
+            .max_send_buf_size(limits::HTTP_BUFFER_BYTES)
+            .keep_alive_interval(limits::HTTP2_PING_INTERVAL)
+            .keep_alive_timeout(limits::HTTP2_PING_TIMEOUT)
+            .serve_connection(TokioIo::new(gate), service),
+    );
+    let stall_timeout = visit.context.stall_timeout;
+    let mut look = pin!(sleep(stall_timeout));
     let mut requests_before = 0;
+    let mut waited_for_reader = false;
     let mut draining = false;
     loop {
+        let turn = poll_fn(|cx| {
+            visit.turn();
+            connection.as_mut().poll(cx)
+        });
         tokio::select! {
-            ended = connection.as_mut() => {
+            ended = turn => {
                 if let Err(error) = ended {
                     tracing::debug!(peer = %visit.peer, %error, "HTTP connection ended");
                 }
-                return;
+                break;
             }
-            () = &mut may_close, if !draining => draining = true,
-            Ok(()) = replacements.changed(), if !draining => {
-                if !visit.is_revoked() {
-                    continue;
-                }
-                draining = true;
-            }
+            () = &mut end, if !draining => draining = true,
             () = look.as_mut() => {
                 let (requests, is_open) = visit.requests();
-                let idle = !is_open && requests == requests_before;
-                // Who never asked anything, and who does not heed that it is over, is not waited for.
-                if idle && (draining || requests == 0) {
+                let is_still = requests == requests_before;
+                // Who never asked anything, who does not heed that it is over, and who does not read what was
+                // answered is not waited for.
+                if is_still && !is_open && (draining || requests == 0) {
                     return;
                 }
+                let waits_for_reader = is_still && visit.waits_for_reader();
+                if waits_for_reader && waited_for_reader {
+                    return;
+                }
+                waited_for_reader = waits_for_reader;
                 requests_before = requests;
-                if draining || !idle {
-                    let next = if draining { limits::DRAIN_READ } else { visit.context.stall_timeout };
+                if draining || is_open || !is_still {
+                    let next = if draining { limits::DRAIN_READ } else { stall_timeout };
                     look.as_mut().reset(Instant::now() + next);
                     continue;
                 }
@@ -156,33 +275,10 @@ where
         requests_before = visit.requests().0;
         look.as_mut().reset(Instant::now() + limits::DRAIN_READ);
     }
-}
-
-/// Resolves when the server drains; on a connection without a request so far only after a moment, since one
-/// may be on its way.
-async fn may_close(visit: &Visit) {
-    visit.context.drain.cancelled().await;
-    if visit.requests().0 == 0 {
-        sleep(limits::DRAIN_READ).await;
+    drop(connection);
+    if visit.is_unread()
+        && let Some(stream) = back.take()
+    {
+        linger(stream).await;
     }
-}
-
-fn builder(header_timeout: Duration) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .max_buf_size(limits::HTTP_BUFFER_BYTES);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits::HTTP2_STREAMS)
-        .max_header_list_size(limits::HTTP_BUFFER_BYTES as u32)
-        .initial_stream_window_size(limits::HTTP2_STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(limits::HTTP2_CONNECTION_WINDOW_BYTES)
-        .max_send_buf_size(limits::HTTP_BUFFER_BYTES)
-        .keep_alive_interval(limits::HTTP2_PING_INTERVAL)
-        .keep_alive_timeout(limits::HTTP2_PING_TIMEOUT);
-    builder
 }

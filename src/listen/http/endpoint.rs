@@ -1,27 +1,31 @@
 //! What the ingest endpoints make of a request: key, headers, body, content, journal, in this order.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use hyper::Version;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use hyper::http::request::Parts;
 
 use super::coding::Coding;
-use super::connection::Visit;
+use super::turns::{self, Turn};
+use super::visit::Visit;
 use super::{body, key};
 use crate::fault::Refusal;
+use crate::ingest::admit::{BodyLength, Reservation};
 use crate::ingest::idempotency::{Begin, IdempotencyKey};
 use crate::ingest::{Submission, now_ns};
 use crate::journal::{Encoding, Mark};
 use crate::listen::ListenerContext;
 use crate::listen::context::Sender;
-use crate::meters;
-use crate::origin::{Source, SourceAddress};
+use crate::origin::{KeyId, Source, SourceAddress};
 use crate::wire::batch::Batch;
 use crate::wire::entries;
 use crate::wire::json_lines::{self, LineKind};
 use crate::wire::key::StreamingKey;
+use crate::{limits, meters};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -52,6 +56,7 @@ pub(super) async fn take(
     request: &Parts,
     body: &mut Incoming,
     peer: SocketAddr,
+    number: u64,
     visit: &Visit,
 ) -> Result<Outcome, Refusal> {
     let context = &visit.context;
@@ -70,28 +75,49 @@ pub(super) async fn take(
     let length = body::length(body, most)?;
     let source = SourceAddress::of(peer.ip());
     // Given back when the request is answered.
-    let mut reserved = context
-        .ingest
-        .admit_body(&key, source, length, &context.drain)
-        .await?;
-    let raw = body::read(body, most, context.stall_timeout, &mut reserved).await?;
-    visit.body_read();
-    if coding != Coding::Identity {
-        reserved.grow_to(raw.len() + most).await;
-    }
-    let mut check = |raw: Bytes| {
-        let body = coding.decode(raw, most)?;
-        reserved.shrink_to(body.len());
+    let mut reserved = admit(&key, source, length, request.version, visit).await?;
+    let raw = body::read(
+        body,
+        length,
+        most,
+        context.stall_timeout,
+        &mut reserved,
+        visit,
+    )
+    .await?;
+    visit.body_read(number);
+    reserved.shrink_to(raw.len());
+    let turns = Turns::of(context, key.id(), source);
+    let (body, turn) = inflated(coding, raw, most, &turns, &mut reserved).await?;
+    // What is kept of a body may be a copy.
+    let with_copy = 2 * body.len();
+    reserved.shrink_to(with_copy);
+    let is_heavy = body.len() > limits::HEAVY_BODY_BYTES;
+    let turn = match turn {
+        Some(turn) if body::grows_now(&mut reserved, with_copy).await => Some(turn),
+        turn => {
+            drop(turn);
+            reserved.grow_to(with_copy).await;
+            if is_heavy {
+                Some(turns.next().await)
+            } else {
+                None
+            }
+        }
+    };
+    let check = || {
         let mark = idempotency_key.map(|name| name.mark(key.id(), request.uri.path(), &body));
         Ok::<_, Refusal>((check_body(endpoint, body, &key)?, mark))
     };
-    let (checked, mark) = if body::is_heavy(coding, raw.len()) {
+    let (checked, mark) = if is_heavy {
         // Unlike on a thread of the blocking pool, the work is not waited for by a task that could be
         // dropped meanwhile, and the runtime's other tasks go on elsewhere.
-        tokio::task::block_in_place(|| check(raw))
+        tokio::task::block_in_place(check)
     } else {
-        check(raw)
+        check()
     }?;
+    drop(turn);
+    reserved.shrink_to(checked.payload.len());
     let submission = Submission {
         credential: key.into(),
         encoding: checked.encoding,
@@ -113,6 +139,79 @@ pub(super) async fn take(
         replayed,
         ..checked.taken
     })
+}
+
+/// Whose turns a request waits for.
+///
+/// Who has the memory may wait for a turn, but who has a turn must not wait for memory: all who have memory could
+/// be waiting for the turn.
+struct Turns<'a> {
+    of: &'a Arc<turns::Turns>,
+    key: KeyId,
+    source: SourceAddress,
+}
+
+impl<'a> Turns<'a> {
+    fn of(context: &'a ListenerContext, key: KeyId, source: SourceAddress) -> Self {
+        let of = &context.turns;
+        Self { of, key, source }
+    }
+
+    async fn next(&self) -> Turn {
+        self.of.turn(self.key, self.source).await
+    }
+}
+
+/// The body without its coding, with the turn in which it was inflated, if it took one.
+async fn inflated(
+    coding: Coding,
+    raw: Bytes,
+    most: usize,
+    turns: &Turns<'_>,
+    reserved: &mut Reservation,
+) -> Result<(Bytes, Option<Turn>), Refusal> {
+    if coding == Coding::Identity {
+        return Ok((raw, None));
+    }
+    if let Some(body) = body::inflate_quickly(coding, &raw, most, reserved).await? {
+        return Ok((body, None));
+    }
+    loop {
+        let turn = turns.next().await;
+        if let Some(body) = body::inflate(coding, raw.clone(), most, reserved).await? {
+            return Ok((body, Some(turn)));
+        }
+        drop(turn);
+        // All that it can grow to, so that it does not begin a third time.
+        reserved.grow_to(raw.len() + most + 1).await;
+    }
+}
+
+/// Waits for room for a body. A request of HTTP/2 beside others does not: they may need what comes behind its
+/// body on the same connection.
+async fn admit(
+    key: &StreamingKey,
+    source: SourceAddress,
+    length: BodyLength,
+    version: Version,
+    visit: &Visit,
+) -> Result<Reservation, Refusal> {
+    let context = &visit.context;
+    let length = body::with_buffers(length);
+    let room = context
+        .ingest
+        .admit_body(key, source, length, &context.drain);
+    if version < Version::HTTP_2 {
+        return room.await;
+    }
+    match visit.wait_for_room() {
+        Some(_waits) => room.await,
+        None => tokio::select! {
+            biased;
+            reserved = room => reserved,
+            () = std::future::ready(()) => Err(Refusal::Busy),
+        },
+    }
 }
 
 /// Takes a request that may come again, and returns whether it came before.

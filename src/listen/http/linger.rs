@@ -2,17 +2,13 @@
 //!
 //! A socket that is closed while bytes wait in it, or still come, is reset, and the reset takes an answer that
 //! the client did not read yet away from it. So our half is closed, and what comes is read and thrown away
-//! for a moment, until the client has seen the answer and closes its half. Of HTTP/2 the same holds for a
-//! stream: some clients take one that is reset behind its answer for one that failed.
+//! for a moment, until the client has seen the answer and closes its half.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::limits;
@@ -104,21 +100,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Reclaimable<S> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.with(|stream| stream.poll_shutdown(cx))
     }
-}
-
-/// Throws away the rest of an HTTP/2 body, for as long as is reasonable.
-pub(super) async fn discard(mut body: Incoming) {
-    let until_ended = async {
-        let mut left = limits::LINGER_BYTES;
-        while let Some(Ok(frame)) = body.frame().await {
-            let bytes = frame.data_ref().map_or(0, Bytes::len);
-            if bytes > left {
-                return;
-            }
-            left -= bytes;
-        }
-    };
-    let _ = tokio::time::timeout(limits::LINGER_TIMEOUT, until_ended).await;
 }
 
 /// Closes our half and throws away what comes, until the client closes, or for as long as is reasonable.

@@ -10,7 +10,7 @@ use crate::listen::context::{Readiness, Unready};
 
 /// Alive: it answers.
 pub(crate) fn health() -> Response<Full<Bytes>> {
-    text("{\"status\":\"ok\"}".to_owned(), "application/json")
+    text("{\"status\":\"ok\"}\n".to_owned(), "application/json")
 }
 
 /// Ready, or not and why.
@@ -37,10 +37,9 @@ pub(crate) fn ready(readiness: &dyn Readiness) -> Response<Full<Bytes>> {
 /// A body of JSON.
 pub(crate) fn json(body: &impl Serialize) -> Response<Full<Bytes>> {
     // Writing a plain struct as JSON to memory does not fail.
-    text(
-        serde_json::to_string(body).unwrap_or_default(),
-        "application/json",
-    )
+    let mut line = serde_json::to_string(body).unwrap_or_default();
+    line.push('\n');
+    text(line, "application/json")
 }
 
 /// A body of text.

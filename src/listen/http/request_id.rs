@@ -27,7 +27,7 @@ impl RequestId {
     }
 
     /// Unlike all others: random bits of the process, and a counter.
-    fn next() -> Self {
+    pub fn next() -> Self {
         static PROCESS: LazyLock<u32> =
             LazyLock::new(|| getrandom::u32().unwrap_or_else(|_| std::process::id()));
         static NEXT: AtomicU64 = AtomicU64::new(1);

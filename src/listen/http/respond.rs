@@ -1,7 +1,12 @@
 //! The answers: statuses, bodies and headers.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{
     ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
@@ -11,10 +16,43 @@ use serde::Serialize;
 use super::coding;
 use super::endpoint::Outcome;
 use super::request_id::RequestId;
+use super::visit::Open;
 use crate::fault::Refusal;
 use crate::limits;
 
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// The body of an answer. The request counts as open until the connection has taken it, or dropped it.
+pub(super) struct Answer {
+    body: Full<Bytes>,
+    _open: Open,
+}
+
+impl Answer {
+    pub fn new(body: Full<Bytes>, open: Open) -> Self {
+        Self { body, _open: open }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
 
 #[derive(Serialize)]
 struct AcceptedLines<'a> {
@@ -115,9 +153,12 @@ pub(super) fn options(allowed: &'static str) -> Response<Full<Bytes>> {
     response
 }
 
-/// Writing plain structs as JSON to memory does not fail.
+/// One line.
 fn encode(body: &impl Serialize) -> Bytes {
-    serde_json::to_vec(body).unwrap_or_default().into()
+    // Writing plain structs as JSON to memory does not fail.
+    let mut line = serde_json::to_vec(body).unwrap_or_default();
+    line.push(b'\n');
+    line.into()
 }
 
 fn json(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
