@@ -19,10 +19,10 @@ const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 
 /// A connection that speaks frames.
-struct Frames(TcpStream);
+pub struct Frames(TcpStream);
 
 impl Frames {
-    fn open(server: &Server) -> Self {
+    pub fn open(server: &Server) -> Self {
         let mut stream = TcpStream::connect(server.at().http).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
         stream
@@ -33,7 +33,7 @@ impl Frames {
         frames
     }
 
-    fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    pub fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
         let mut frame = length[1..].to_vec();
         frame.extend([kind, flags]);
@@ -56,7 +56,7 @@ impl Frames {
     }
 
     /// Waits for a frame of this kind, and answers what has to be answered until then.
-    fn wait_for(&mut self, kind: u8) -> (u32, Vec<u8>) {
+    pub fn wait_for(&mut self, kind: u8) -> (u32, Vec<u8>) {
         loop {
             let (found, stream, payload) = self.next();
             if found == kind {
@@ -70,6 +70,14 @@ impl Frames {
 
     /// Posts one event and returns the body of the answer.
     fn post(&mut self, stream: u32, key: &str, line: &[u8]) -> Value {
+        self.send_post(stream, key, line);
+        let (answered, body) = self.wait_for(DATA);
+        assert_eq!(answered, stream);
+        serde_json::from_slice(&body).expect("JSON")
+    }
+
+    /// Posts one event.
+    pub fn send_post(&mut self, stream: u32, key: &str, line: &[u8]) {
         // Fields as literals without indexing, names and values as they are (RFC 7541, 6.2.2).
         let mut fields = Vec::new();
         for (name, value) in [
@@ -87,9 +95,6 @@ impl Frames {
         }
         self.send(HEADERS, 0x4, stream, &fields);
         self.send(DATA, 0x1, stream, line);
-        let (answered, body) = self.wait_for(DATA);
-        assert_eq!(answered, stream);
-        serde_json::from_slice(&body).expect("JSON")
     }
 }
 

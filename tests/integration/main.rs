@@ -19,6 +19,8 @@ mod harness;
 mod http;
 mod http2;
 mod http_batches;
+mod http_bounds;
+mod http_by_the_book;
 mod http_client;
 mod http_closing;
 mod http_refusals;
