@@ -1,4 +1,4 @@
-//! Journal records to the rows of the tables that TABLES in the README describes.
+//! Journal records to the rows of the tables that `docs/tables.md` describes.
 
 pub mod decode;
 mod id;
@@ -6,6 +6,7 @@ pub mod json;
 mod object;
 mod rfc3339;
 pub mod row;
+pub mod schema;
 mod strict;
 pub mod syslog;
 

@@ -1,4 +1,4 @@
-//! The snippets for syslog senders in the README, run as they stand there: only the key, the port and the
+//! The snippets for syslog senders in `docs/syslog.md`, run as they stand there: only the key, the port and the
 //! place of the sender's own files are this test's.
 
 use std::fs;
@@ -17,11 +17,11 @@ const SYSLOG_NG: &str = "/opt/tell-tests/syslog-ng";
 
 /// The snippet of a language, with the key and the port of a server.
 fn snippet(language: &str, port: u16) -> String {
-    let readme = include_str!("../../README.md");
+    let page = include_str!("../../docs/syslog.md");
     let fence = format!("\n```{language}\n");
-    let mut parts = readme.split(&fence);
+    let mut parts = page.split(&fence);
     let (Some(_), Some(from), None) = (parts.next(), parts.next(), parts.next()) else {
-        panic!("the README has not exactly one snippet of {language}");
+        panic!("the page has not exactly one snippet of {language}");
     };
     let (snippet, _) = from.split_once("\n```").expect("the snippet ends");
     assert!(snippet.contains("KEY") && snippet.contains("1514"));
@@ -98,7 +98,7 @@ fn assert_columns(row: &Value, columns: &[(&str, &str)]) {
 }
 
 #[test]
-fn the_readmes_line_for_logger_delivers() {
+fn the_line_for_logger_delivers() {
     let server = Server::new();
     program("logger", "bsdutils");
     let script = snippet("sh", server.at().syslog_tcp.port());
@@ -116,7 +116,7 @@ fn the_readmes_line_for_logger_delivers() {
 }
 
 #[test]
-fn the_readmes_lines_for_rsyslog_deliver() {
+fn the_lines_for_rsyslog_deliver() {
     let server = Server::new();
     let directory = tempfile::tempdir().unwrap();
     let input = free_port();
@@ -139,7 +139,7 @@ fn the_readmes_lines_for_rsyslog_deliver() {
 }
 
 #[test]
-fn the_readmes_lines_for_syslog_ng_deliver() {
+fn the_lines_for_syslog_ng_deliver() {
     let server = Server::new();
     let directory = tempfile::tempdir().unwrap();
     let input = free_port();
@@ -219,7 +219,7 @@ fn syslog_ng() -> (PathBuf, String, Option<String>) {
 }
 
 #[test]
-fn the_readmes_lines_for_python_deliver() {
+fn the_lines_for_python_deliver() {
     let server = Server::new();
     let script = format!(
         "{}\ntry:\n    1 / 0\nexcept ZeroDivisionError:\n    logging.getLogger('jobs').exception('job failed')\n",
@@ -247,6 +247,98 @@ fn the_readmes_lines_for_python_deliver() {
     let message = row["message"].as_str().unwrap();
     assert!(message.starts_with("job failed\nTraceback"), "{message}");
     assert!(message.contains("ZeroDivisionError"), "{message}");
+}
+
+/// Logs locally, as programs do: into the socket of a daemon.
+fn log_locally(socket: &Path) {
+    let logger = program("logger", "bsdutils");
+    wait_for("the daemon's socket", || {
+        let sent = Command::new(&logger)
+            .args(["--socket-errors=on", "--tag", "cron", "--id=815"])
+            .args(["--priority", "daemon.err"])
+            .arg("--socket")
+            .arg(socket)
+            .args(["--", "from the machine"])
+            .stderr(Stdio::null())
+            .status();
+        sent.is_ok_and(|status| status.success()).then_some(())
+    });
+}
+
+fn assert_local(server: &Server) {
+    let row = only_row(server);
+    assert_columns(
+        &row,
+        &[
+            ("message", "from the machine"),
+            ("level", "error"),
+            ("facility", "daemon"),
+            ("app", "cron"),
+            ("procid", "815"),
+        ],
+    );
+    assert!(
+        row["host"].is_string() && row["structured_data"].get("tell@32473").is_none(),
+        "{row}"
+    );
+}
+
+#[test]
+fn the_lines_for_rsyslog_deliver_local_messages() {
+    let server = Server::new();
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("log");
+    let configuration = format!(
+        "global(workDirectory=\"{}\")\nmodule(load=\"imuxsock\" SysSock.Use=\"off\")\n\
+         input(type=\"imuxsock\" Socket=\"{}\")\n{}\n",
+        directory.path().display(),
+        socket.display(),
+        snippet("rsyslog", server.at().syslog_tcp.port())
+    );
+    let file = write(directory.path(), "rsyslog.conf", &configuration);
+    let _rsyslogd = Daemon::start(
+        Command::new(program("rsyslogd", "rsyslog"))
+            .args(["-n", "-f"])
+            .arg(file)
+            .arg("-i")
+            .arg(directory.path().join("pid")),
+    );
+    log_locally(&socket);
+    assert_local(&server);
+}
+
+#[test]
+fn the_lines_for_syslog_ng_deliver_local_messages() {
+    let server = Server::new();
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("log");
+    let (mut command, version) = syslog_ng_command(directory.path(), "syslog-ng.conf");
+    // What Debian's `system()` reads, elsewhere.
+    let configuration = format!(
+        "@version: {version}\nsource s_src {{ unix-dgram(\"{}\"); }};\n{}\n",
+        socket.display(),
+        snippet("syslog-ng", server.at().syslog_tcp.port())
+    );
+    write(directory.path(), "syslog-ng.conf", &configuration);
+    let _syslog_ng = Daemon::start(&mut command);
+    log_locally(&socket);
+    assert_local(&server);
+}
+
+#[test]
+fn the_listener_for_devices_is_accepted() {
+    let page = include_str!("../../docs/syslog.md");
+    let (_, rest) = page.split_once("```toml\n").unwrap();
+    let (table, _) = rest.split_once("```").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(directory.path(), "tell.toml", table);
+    let output = Server::new().tell(&["config", "list", "--config", file.to_str().unwrap()]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(table.contains("timezone = "));
 }
 
 #[test]

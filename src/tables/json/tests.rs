@@ -5,6 +5,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::journal::Encoding;
 use crate::origin::{KeyId, Source, Workspace};
+use crate::tables::row::{
+    EventRow, LogRow, MetricRow, RejectedRow, SnapshotRow, SpanRow, SyslogColumns,
+};
 use crate::wire::testing::{Field, table};
 
 fn line(row: &Row<'_>) -> String {
