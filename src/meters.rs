@@ -31,6 +31,7 @@ const FRAMES: &str = "tell_frames_total";
 const EVENTS: &str = "tell_events_total";
 const BYTES: &str = "tell_payload_bytes_total";
 const REFUSED: &str = "tell_refused_total";
+const REPLACED: &str = "tell_replaced_characters_total";
 const REPLAYED: &str = "tell_idempotent_replays_total";
 const UDP_RECEIVED: &str = "tell_udp_received_total";
 const UDP_DROPPED: &str = "tell_udp_dropped_total";
@@ -93,6 +94,10 @@ fn describe() {
     describe_counter!(
         REFUSED,
         "Frames, requests, messages and connections that were refused, by source and reason."
+    );
+    describe_counter!(
+        REPLACED,
+        "U+FFFD in the place of what was no Unicode, in JSON lines and syslog, by source."
     );
     describe_counter!(
         REPLAYED,
@@ -256,10 +261,13 @@ impl SourceMeters {
     }
 
     /// Something was appended to the journal.
-    pub fn appended(&self, frames: u64, events: u64, bytes: u64) {
+    pub fn appended(&self, frames: u64, events: u64, bytes: u64, replaced: u64) {
         self.frames.increment(frames);
         self.events.increment(events);
         self.bytes.increment(bytes);
+        if replaced > 0 {
+            counter!(REPLACED, "source" => self.source.as_str()).increment(replaced);
+        }
     }
 
     /// Something was refused.

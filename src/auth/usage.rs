@@ -1,7 +1,7 @@
 //! What is counted for a key while the server runs: on the hot path, without waiting for anybody.
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::origin::Source;
@@ -15,6 +15,8 @@ pub struct Usage {
     events: AtomicU64,
     bytes: AtomicU64,
     refused: AtomicU64,
+    /// Half as wide as the others, to fit: it stays at its most.
+    replaced: AtomicU32,
     last: Mutex<Option<LastUse>>,
 }
 
@@ -23,8 +25,9 @@ const _: () = assert!(
     "memory per key is stated and bounded"
 );
 
-/// The last accepted use of a key.
+/// The last accepted use of a key. Packed, because it stands in [`Usage`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, packed)]
 pub struct LastUse {
     /// Seconds since 1970; enough until 2106, and half the size of milliseconds.
     pub at_secs: u32,
@@ -59,6 +62,8 @@ pub struct UsageReading {
     pub bytes: u64,
     /// Frames, requests or messages with this key that were not accepted.
     pub refused: u64,
+    /// U+FFFD put in the place of what is no Unicode, in JSON lines and syslog.
+    pub replaced: u64,
     /// The last accepted use.
     pub last: Option<LastUse>,
 }
@@ -70,6 +75,7 @@ impl Usage {
         self.events.fetch_add(earlier.events, Ordering::Relaxed);
         self.bytes.fetch_add(earlier.bytes, Ordering::Relaxed);
         self.refused.fetch_add(earlier.refused, Ordering::Relaxed);
+        self.replaced(earlier.replaced);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         *last = last.or(earlier.last);
     }
@@ -90,6 +96,18 @@ impl Usage {
         self.refused.fetch_add(frames, Ordering::Relaxed);
     }
 
+    /// Counts U+FFFD in the place of what is no Unicode.
+    pub fn replaced(&self, characters: u64) {
+        let more = u32::try_from(characters).unwrap_or(u32::MAX);
+        if more > 0 {
+            let add = |count: u32| Some(count.saturating_add(more));
+            // The closure always gives a value.
+            let _ = self
+                .replaced
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        }
+    }
+
     /// Reads all counters.
     pub fn read(&self) -> UsageReading {
         UsageReading {
@@ -97,6 +115,7 @@ impl Usage {
             events: self.events.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
+            replaced: u64::from(self.replaced.load(Ordering::Relaxed)),
             last: *self.last.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
@@ -210,6 +229,8 @@ mod tests {
         let usage = Usage::default();
         usage.accepted(1, 100, 2000, last);
         usage.refused(3);
+        usage.replaced(u64::from(u32::MAX) - 1);
+        usage.replaced(5);
         let resumed = Usage::default();
         resumed.accepted(1, 1, 1, LastUse { at_secs: 6, ..last });
         resumed.add(&usage.read());
@@ -220,6 +241,7 @@ mod tests {
                 events: 101,
                 bytes: 2001,
                 refused: 3,
+                replaced: u64::from(u32::MAX),
                 last: Some(LastUse { at_secs: 6, ..last }),
             }
         );

@@ -56,6 +56,8 @@ pub struct Submission<'a> {
     pub payload: &'a [u8],
     /// Events, lines or messages in it, for counting.
     pub events: u64,
+    /// U+FFFD in it that stands for what is no Unicode, for counting; of Batches it shows only in their rows.
+    pub replaced: u64,
     /// The sender.
     pub peer: SocketAddr,
 }
@@ -287,6 +289,7 @@ impl<'a> Run<'a> {
     fn add(&mut self, submission: &Submission<'_>) {
         self.cost.frames += 1;
         self.cost.events += submission.events;
+        self.cost.replaced += submission.replaced;
         self.cost.bytes += submission.payload.len() as u64;
         self.peer = submission.peer;
     }

@@ -50,6 +50,8 @@ struct Group {
     credential: Credential,
     peer: SocketAddr,
     messages: u64,
+    /// U+FFFD that its rows will have for what is no UTF-8.
+    replaced: u64,
     range: Range<usize>,
     /// Whether it says in which zone its times are.
     has_zone: bool,
@@ -94,13 +96,17 @@ impl Gathered {
         if needs_zone && !has_zone {
             pack::push_zone(&mut self.packed, zone);
         }
+        let mut replaced = 0;
         pack::push(&mut self.packed, truncated, |out| {
+            let message = out.len();
             kept.append_to(out, known);
+            replaced = pack::replacements(&out[message..]);
         });
         let end = self.packed.len();
         match &mut group {
             Some(group) => {
                 group.messages += 1;
+                group.replaced += replaced;
                 group.range.end = end;
                 group.has_zone |= needs_zone;
             }
@@ -108,6 +114,7 @@ impl Gathered {
                 credential,
                 peer,
                 messages: 1,
+                replaced,
                 range: start..end,
                 has_zone: needs_zone,
             }),
@@ -135,6 +142,7 @@ impl Gathered {
                 encoding: Encoding::Syslog,
                 payload: &self.packed[group.range.clone()],
                 events: group.messages,
+                replaced: group.replaced,
                 peer: group.peer,
             })
             .collect()

@@ -130,6 +130,7 @@ impl Frames {
                 },
                 payload: batch.data,
                 events: entries::count(batch.data),
+                replaced: 0,
                 peer: self.sender.origin(batch.source_ip),
             });
             cut.ends.push(at);

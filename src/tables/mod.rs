@@ -9,5 +9,6 @@ pub mod row;
 pub mod schema;
 mod strict;
 pub mod syslog;
+pub mod values;
 
 pub use row::{Row, Table};

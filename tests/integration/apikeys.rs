@@ -110,7 +110,7 @@ fn members(value: &Value) -> Vec<&str> {
     members
 }
 
-const MEMBERS: [&str; 11] = [
+const MEMBERS: [&str; 12] = [
     "accepted",
     "created_at",
     "id",
@@ -121,6 +121,7 @@ const MEMBERS: [&str; 11] = [
     "masked",
     "name",
     "refused",
+    "replaced_characters",
     "workspace",
 ];
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{BufReader, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -147,6 +147,27 @@ fn bodies_are_taken_as_clients_write_and_name_them() {
         let headers = [("X-API-Key", KEY), ("Content-Type", media_type)];
         let response = server.http("POST", "/v1/events", &headers, b"{\"event\":\"no\"}");
         assert_eq!(response.status, 415, "{media_type}");
+    }
+}
+
+#[test]
+fn what_is_no_unicode_is_counted_for_its_key() {
+    let mut server = Server::new();
+    let lines = r#"{"event":"\ud83d","a":"\ude00 \ud83d\ude00"}"#;
+    assert_eq!(server.post_events(lines).status, 202);
+    let message = [KEY.as_bytes(), b" <13>a \xff\xfe b"].concat();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.send_to(&message, server.at().syslog_udp).unwrap();
+    let rows = server.wait_for_rows(1, "logs", 1);
+    assert_eq!(rows[0]["message"], "a \u{fffd}\u{fffd} b");
+    let series = |source: &str| format!("tell_replaced_characters_total{{source=\"{source}\"}}");
+    assert_eq!(server.metric(&series("http")), 2.0);
+    assert_eq!(server.metric(&series("syslog_udp")), 2.0);
+    server.stop();
+    for (name, count) in [("one", 4), ("two", 0)] {
+        let shown = server.tell(&["apikeys", "show", name, "--masked", "--json"]);
+        let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+        assert_eq!(shown["replaced_characters"], count, "{shown}");
     }
 }
 

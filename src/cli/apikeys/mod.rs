@@ -20,7 +20,8 @@
 //! - A key is an object: `name` (or null), `id`, `masked` (8 digits and dots), `workspace` (a number),
 //!   `line` (in the key file), `created_at`, `last_used_at` (RFC 3339, or null), `last_source` (`tcp`,
 //!   `http`, `syslog_tcp`, `syslog_udp`, or null), `last_peer` (an address, or null), `accepted`
-//!   (`frames`, `events`, `bytes`), `refused`. Where the key is revealed there is also `key`.
+//!   (`frames`, `events`, `bytes`), `refused`, `replaced_characters` (U+FFFD for what was no Unicode in JSON lines
+//!   and syslog). Where the key is revealed there is also `key`.
 //! - `list`: an array of keys.
 //! - `new`, `show`, `delete`: the key; `delete` of several: an array of them.
 //! - `rotate`: the new key, with `replaced`, the old one as it is now: if it was kept, it has a `line`

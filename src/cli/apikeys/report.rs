@@ -28,6 +28,7 @@ pub(super) struct KeyReport {
     pub(super) last_peer: Option<IpAddr>,
     pub(super) accepted: Accepted,
     pub(super) refused: u64,
+    pub(super) replaced_characters: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -81,6 +82,7 @@ impl Memory {
                 bytes: usage.bytes,
             },
             refused: usage.refused,
+            replaced_characters: usage.replaced,
         }
     }
 }

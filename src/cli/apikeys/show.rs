@@ -157,7 +157,15 @@ fn write_facts(out: &mut dyn Write, report: &KeyReport) -> io::Result<()> {
         sized(accepted.bytes),
         counted(accepted.frames, "frame")
     )?;
-    writeln!(out, "refused    {}", grouped(report.refused))
+    writeln!(out, "refused    {}", grouped(report.refused))?;
+    match report.replaced_characters {
+        0 => Ok(()),
+        characters => writeln!(
+            out,
+            "no Unicode {}, which are U+FFFD",
+            counted(characters, "character")
+        ),
+    }
 }
 
 pub(super) fn check(

@@ -164,13 +164,14 @@ fn the_json_of_a_key_has_its_documented_members() {
         events: 2,
         bytes: 3,
         refused: 4,
+        replaced: 5,
     };
     usage::save(&setup.files.data_dir, [(id(A), &used)]).unwrap();
     let mut expected = serde_json::json!({
         "name": "one", "id": id(A).to_string(), "masked": "a1b2c3d4........", "workspace": 7,
         "line": 1, "created_at": "1970-01-01T00:00:00.000Z",
         "last_used_at": "1970-01-01T00:00:01.000Z", "last_source": "http",
-        "last_peer": "192.0.2.1", "accepted": {"frames": 1, "events": 2, "bytes": 3}, "refused": 4,
+        "last_peer": "192.0.2.1", "accepted": {"frames": 1, "events": 2, "bytes": 3}, "refused": 4, "replaced_characters": 5,
     });
     let masked = ["show", "one", "--json", "--masked"];
     assert_eq!(setup.run(&masked).json(), expected);

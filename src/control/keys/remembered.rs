@@ -102,6 +102,7 @@ impl Remembered {
                 events: read.events,
                 bytes: read.bytes,
                 refused: read.refused,
+                replaced: read.replaced,
             };
             self.changed |= *usage != now;
             *usage = now;
@@ -131,6 +132,7 @@ fn reading(usage: &KeyUsage) -> UsageReading {
         events: usage.events,
         bytes: usage.bytes,
         refused: usage.refused,
+        replaced: usage.replaced,
         last: last.map(|((at, source), peer)| {
             LastUse::new(at.as_ms().saturating_mul(1_000_000), source, peer)
         }),

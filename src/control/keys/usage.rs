@@ -41,6 +41,8 @@ pub struct KeyUsage {
     pub bytes: u64,
     /// Frames and requests that were refused although the key was valid (limits, bad payloads).
     pub refused: u64,
+    /// U+FFFD in the place of what was no Unicode, in JSON lines and syslog.
+    pub replaced: u64,
 }
 
 /// What a usage file holds.
@@ -159,6 +161,7 @@ mod tests {
             events: u64::MAX,
             bytes: 5,
             refused: 6,
+            replaced: 7,
         }
     }
 

@@ -33,6 +33,8 @@ pub struct Cost {
     pub events: u64,
     /// Payload bytes.
     pub bytes: u64,
+    /// U+FFFD in them that stands for what is no Unicode.
+    pub replaced: u64,
 }
 
 /// What was admitted, and is appended or refused next: counted then.
@@ -55,11 +57,13 @@ impl Admitted<'_> {
             frames,
             events,
             bytes,
+            replaced,
         } = self.cost;
         if let Some(usage) = self.usage {
             usage.accepted(frames, events, bytes, last);
+            usage.replaced(replaced);
         }
-        meters::source(source).appended(frames, events, bytes);
+        meters::source(source).appended(frames, events, bytes, replaced);
     }
 
     /// The journal refused it.

@@ -123,6 +123,7 @@ pub(super) async fn take(
         encoding: checked.encoding,
         payload: &checked.payload,
         events: checked.taken.accepted,
+        replaced: checked.replaced,
         peer: Sender::new(peer, context).origin(checked.source_ip),
     };
     let replayed = match mark {
@@ -270,6 +271,8 @@ struct CheckedBody {
     payload: Bytes,
     /// Where the Batch says it came from.
     source_ip: Option<IpAddr>,
+    /// U+FFFD in the payload that stands for what is no Unicode.
+    replaced: u64,
     taken: Outcome,
 }
 
@@ -297,6 +300,7 @@ fn judge_lines(kind: LineKind, encoding: Encoding, body: &Bytes) -> Result<Check
         encoding,
         payload: checked.kept,
         source_ip: None,
+        replaced: checked.replaced,
         taken: Outcome {
             accepted: checked.accepted,
             rejected: checked.rejected,
@@ -320,6 +324,7 @@ fn judge_batch(body: &Bytes, key: &StreamingKey) -> Result<CheckedBody, Refusal>
         },
         payload: body.slice_ref(batch.data),
         source_ip: batch.source_ip,
+        replaced: 0,
         taken: Outcome {
             accepted: entries::count(batch.data),
             rejected: 0,

@@ -12,7 +12,8 @@ use crate::journal::Facts;
 use crate::tables::object::escape;
 use crate::tables::rfc3339::{Fraction, write_time};
 use crate::tables::row::{Row, TimeNs};
-use crate::tables::schema::{COMMON, Column, Kind, Unit, Value};
+use crate::tables::schema::{COMMON, Column, Kind, Unit};
+use crate::tables::values::Value;
 
 /// The columns common to all rows of a record, written once for all of them.
 #[derive(Clone, Debug)]

@@ -37,7 +37,7 @@ pub struct Kept<'m> {
 
 impl Kept<'_> {
     /// Appends what is kept to `out`, in one pass over the message. Keys that are `known` are masked wherever
-    /// they stand in it, see [`super::mask`].
+    /// they stand in it (`mask.rs`).
     pub fn append_to(&self, out: &mut Vec<u8>, known: impl FnMut(&StreamingKey) -> bool) {
         let written = out.len();
         let mut at = 0;

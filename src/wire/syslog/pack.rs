@@ -77,6 +77,17 @@ pub fn push(out: &mut Vec<u8>, truncated: bool, write: impl FnOnce(&mut Vec<u8>)
     }
 }
 
+/// How many U+FFFD a reader of a message sees for what is no UTF-8.
+pub fn replacements(message: &[u8]) -> u64 {
+    match str::from_utf8(message) {
+        Ok(_) => 0,
+        Err(_) => {
+            let chunks = message.utf8_chunks();
+            chunks.filter(|chunk| !chunk.invalid().is_empty()).count() as u64
+        }
+    }
+}
+
 /// Appends the zone of the messages that follow.
 pub fn push_zone(out: &mut Vec<u8>, zone: &Zone) {
     out.extend_from_slice(&ZONE_FOLLOWS.to_le_bytes());
@@ -197,6 +208,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn replacements_are_those_of_a_lossy_reader(message in vec(any::<u8>(), 0..40)) {
+            let of_its_own = message.windows(3).filter(|w| *w == "\u{fffd}".as_bytes()).count();
+            let read = String::from_utf8_lossy(&message).matches('\u{fffd}').count();
+            prop_assert_eq!(replacements(&message), (read - of_its_own) as u64);
+        }
+
         #[test]
         fn what_was_packed_is_unpacked(packed in vec((vec(any::<u8>(), 0..40), any::<bool>()), 0..8)) {
             let mut payload = Vec::new();

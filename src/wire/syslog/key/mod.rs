@@ -12,7 +12,7 @@
 //! [`Extracted::resolve`].
 //!
 //! What is kept has no key that the keyring knows: that of the message is cut out, others are masked wherever
-//! they stand ([`super::mask`]). Whether a key is known, and what a connection remembers, is the caller's.
+//! they stand (`mask.rs`). Whether a key is known, and what a connection remembers, is the caller's.
 
 use std::fmt;
 use std::ops::Range;

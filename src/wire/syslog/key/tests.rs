@@ -98,6 +98,26 @@ fn a_known_key_at_the_start_of_the_text_is_cut() {
             "<34>Oct 11 22:14:15 h a: m",
         ),
         ("<34>Oct 11 22:14:15 KEY m n", "<34>Oct 11 22:14:15 m n"),
+        (
+            "<155>Nov 25 07:23:50 host KEY disk is full",
+            "<155>Nov 25 07:23:50 host disk is full",
+        ),
+        (
+            "<30>Nov 25 07:00:03.833 sw1 KEY app[3]: m",
+            "<30>Nov 25 07:00:03.833 sw1 app[3]: m",
+        ),
+        (
+            "<189>7: *Nov 25 07:00:03.833 CET: KEY %SYS-5-X: m",
+            "<189>7: *Nov 25 07:00:03.833 CET: %SYS-5-X: m",
+        ),
+        (
+            "<189>7: sw1: Nov 25 2026 07:00:03 UTC: %SYS-5-X: KEY m",
+            "<189>7: sw1: Nov 25 2026 07:00:03 UTC: %SYS-5-X: m",
+        ),
+        (
+            "<13>Nov 25 07:00:03 2026 h KEY app: m",
+            "<13>Nov 25 07:00:03 2026 h app: m",
+        ),
         ("<34>KEY m", "<34>m"),
         ("KEY m", "m"),
         ("KEY", ""),
