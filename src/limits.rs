@@ -259,6 +259,18 @@ pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// A message that anybody can cause again and again is logged at most once in this time.
 pub const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Log lines that wait to be written, bytes: thousands, which a reader that pauses for a moment catches up with.
+pub const LOG_QUEUE_BYTES: usize = 1 << 20;
+
+/// How long the thread that writes the log tries a full pipe that does not block, before it gives the line up.
+pub const LOG_FULL_PIPE_WAIT: Duration = Duration::from_secs(1);
+
+/// How long it pauses between two tries.
+pub const LOG_FULL_PIPE_PAUSE: Duration = Duration::from_millis(10);
+
+/// How long the process waits at its end for the last log lines to be written.
+pub const LOG_FLUSH_WAIT: Duration = Duration::from_secs(1);
+
 /// How long a start waits for the journal's first segment. On a disk that takes longer the server starts all
 /// the same, and holds senders back.
 pub const FIRST_SEGMENT_WAIT: Duration = Duration::from_secs(5);

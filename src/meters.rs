@@ -40,6 +40,8 @@ const COMMIT_BYTES: &str = "tell_commit_size_bytes";
 const JOURNAL_BYTES: &str = "tell_journal_size_bytes";
 const JOURNAL_QUEUED: &str = "tell_journal_queued_bytes";
 const JOURNAL_DAMAGED: &str = "tell_journal_damaged_records";
+const LOG_LINES_LOST: &str = "tell_log_lines_lost_total";
+const PANICS: &str = "tell_panics_total";
 const KEYS: &str = "tell_keys";
 const KEY_RELOADS: &str = "tell_key_reloads_total";
 const KEY_RELOAD_TIME: &str = "tell_key_reload_timestamp_seconds";
@@ -129,6 +131,11 @@ fn describe() {
         "Damaged records found in the last segment at the start."
     );
     describe_gauge!(KEYS, "Streaming keys in force.");
+    describe_counter!(
+        LOG_LINES_LOST,
+        "Log lines that standard error did not take."
+    );
+    describe_counter!(PANICS, "Panics of threads and tasks.");
     describe_counter!(KEY_RELOADS, "Reloads of the key file, by result.");
     describe_counter!(TLS_RELOADS, "Reloads of TLS files, by result.");
     describe_gauge!(
@@ -349,6 +356,12 @@ impl DatagramMeters {
 pub fn committed(bytes: u64, took: Duration) {
     METERS.commit_seconds.record(took.as_secs_f64());
     METERS.commit_bytes.record(bytes as f64);
+}
+
+/// What the log lost, and the panics that there were, since the start.
+pub fn process_now(log_lines_lost: u64, panics: u64) {
+    counter!(LOG_LINES_LOST).absolute(log_lines_lost);
+    counter!(PANICS).absolute(panics);
 }
 
 /// The key file was read anew, with this result: `loaded` or `kept`, where it was not usable.

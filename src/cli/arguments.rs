@@ -3,9 +3,12 @@
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use super::error::report;
 use super::{Cli, Error};
+use crate::limits;
 
 /// Runs the program: parses the command line, runs the command, prints its error, chooses the exit code.
 pub fn main(
@@ -21,9 +24,23 @@ pub fn main(
     match cli.run(environment) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            error.report(json);
-            ExitCode::from(error.exit_code())
+            let code = error.exit_code();
+            report_within(limits::LOG_FLUSH_WAIT, move || error.report(json));
+            ExitCode::from(code)
         }
+    }
+}
+
+/// Reports an error, but does not wait longer than this for standard error to take it: a reader that does not read
+/// must not keep a server from its end.
+fn report_within(patience: Duration, report: impl FnOnce() + Send + 'static) {
+    let (done, reported) = channel();
+    let reporting = std::thread::Builder::new().spawn(move || {
+        report();
+        let _ = done.send(());
+    });
+    if reporting.is_ok() {
+        let _ = reported.recv_timeout(patience);
     }
 }
 

@@ -4,7 +4,6 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use tracing::subscriber::SetGlobalDefaultError;
 
 use super::numbers::counted;
 use super::output::{BAD, write_json};
@@ -12,6 +11,7 @@ use super::program::user_name;
 use super::{apikeys, client, ports};
 use crate::control::config::edit::EditError;
 use crate::control::config::{Faults, Problem};
+use crate::control::logging::LoggingError;
 use crate::journal::recovery::OpenError;
 use crate::origin::Workspace;
 use crate::server::error::ServeError;
@@ -30,7 +30,7 @@ pub enum Error {
     UnknownSetting(Problem),
     /// The log could not be started.
     #[error("cannot start the log: {0}")]
-    Logging(SetGlobalDefaultError),
+    Logging(LoggingError),
     /// The server could not start, or did not end well.
     #[error("{}", ports::explained(.0))]
     Serve(#[from] ServeError),

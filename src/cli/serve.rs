@@ -4,7 +4,7 @@ use crate::cli::{Error, first_start};
 use crate::control::audit::AuditLog;
 use crate::control::config::Config;
 use crate::control::logging;
-use crate::server;
+use crate::{limits, server};
 
 /// Runs until the server has drained.
 ///
@@ -20,5 +20,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
     if let Err(error) = AuditLog::open(&config.files.data_dir) {
         tracing::warn!(%error, "the audit log cannot be written");
     }
-    Ok(server::run(config, first_start::welcome)?)
+    let served = server::run(config, first_start::welcome);
+    logging::flush(limits::LOG_FLUSH_WAIT);
+    Ok(served?)
 }

@@ -29,6 +29,7 @@ use crate::control::Files;
 use crate::control::config::Config;
 use crate::control::keys::first;
 use crate::control::keys::reload::KeyReload;
+use crate::control::logging;
 use crate::control::tls::TlsReload;
 use crate::ingest::Ingest;
 use crate::ingest::admit::{Bounds, Memory};
@@ -342,6 +343,7 @@ async fn exit_at_second_signal(mut terminate: Signal, mut interrupt: Signal) {
         _ = interrupt.recv() => {}
     }
     tracing::warn!("second signal: exiting at once");
+    logging::flush(limits::LOG_FLUSH_WAIT);
     // The journal is safe to leave at any moment: only what was not acknowledged can be lost.
     std::process::exit(1);
 }

@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::control::logging;
 use crate::ingest::Ingest;
 use crate::limits;
 use crate::listen::http::probes::{self, json, status, text};
@@ -97,6 +98,7 @@ impl Observed {
         let journal = self.ingest.journal().status();
         meters::journal_now(journal.disk_bytes, journal.queued_bytes);
         meters::sources_now();
+        meters::process_now(logging::lost_lines(), logging::panics());
         let mut text = self.recorder.render();
         Busiest::of(&self.ingest.keys().load_full()).write(&mut text);
         text

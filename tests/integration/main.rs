@@ -28,6 +28,7 @@ mod idempotency;
 mod key_reload;
 mod listeners;
 mod load;
+mod log_lines;
 mod memory;
 mod metrics;
 mod old_data;

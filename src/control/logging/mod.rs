@@ -2,22 +2,88 @@
 //!
 //! Text or JSON, times in RFC 3339 and UTC, never coloured (the log is read by programs as often as
 //! by people). What must not be logged is the business of those who log.
+//!
+//! Lines go through a queue to a thread of their own, which alone may wait for standard error or fail to write to
+//! it: nothing that serves depends on a line being written.
+
+mod queue;
 
 use std::io::{self, Write};
+use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tracing::subscriber::SetGlobalDefaultError;
 use tracing::{Level, Subscriber};
 use tracing_subscriber::fmt::MakeWriter;
 
+use queue::Queue;
+
 use super::config::LogFormat;
 
-/// Starts the log of the process.
-///
-/// # Errors
-///
-/// The process has one already.
-pub fn start(format: LogFormat, level: Level) -> Result<(), SetGlobalDefaultError> {
-    tracing::subscriber::set_global_default(subscriber(format, level, || OneLine(io::stderr())))
+/// The queue of the process' log, once it was started.
+static QUEUE: OnceLock<Queue> = OnceLock::new();
+
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    /// The process has a log already.
+    #[error(transparent)]
+    Started(#[from] SetGlobalDefaultError),
+    /// The thread that writes cannot be started.
+    #[error("the thread that writes the log cannot be started: {0}")]
+    Thread(io::Error),
+}
+
+/// Starts the log of the process. Panics are logged too, instead of being printed.
+pub fn start(format: LogFormat, level: Level) -> Result<(), LoggingError> {
+    let queue = QUEUE.get_or_init(Queue::new);
+    tracing::subscriber::set_global_default(subscriber(format, level, move || OneLine(queue)))?;
+    std::thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(move || {
+            queue.write_to(io::stderr(), |lost| {
+                tracing::warn!(
+                    lost,
+                    "log lines were lost: standard error did not take them"
+                );
+            });
+        })
+        .map_err(LoggingError::Thread)?;
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// Lines that were lost since the start.
+pub fn lost_lines() -> u64 {
+    QUEUE.get().map_or(0, Queue::lost)
+}
+
+/// Panics since the start, on whatever thread or task.
+pub fn panics() -> u64 {
+    PANICS.load(Ordering::Relaxed)
+}
+
+/// Waits until what was logged is written, but not for longer than this: before the process exits.
+pub fn flush(patience: Duration) {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(patience);
+    }
+}
+
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    PANICS.fetch_add(1, Ordering::Relaxed);
+    let thread = std::thread::current();
+    let location = panic.location().map(ToString::to_string);
+    tracing::error!(
+        thread = thread.name().unwrap_or_default(),
+        location = location.unwrap_or_default(),
+        "panic: {}",
+        panic.payload_as_str().unwrap_or("without a message")
+    );
 }
 
 fn subscriber<W>(format: LogFormat, level: Level, writer: W) -> Box<dyn Subscriber + Send + Sync>
@@ -27,6 +93,8 @@ where
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_ansi(false)
+        // What fails would be printed to standard error, by a macro that panics where that fails too.
+        .log_internal_errors(false)
         .with_writer(writer);
     match format {
         LogFormat::Text => Box::new(builder.finish()),
@@ -41,19 +109,26 @@ where
     }
 }
 
-/// Writes an event as one line: line ends and other control characters inside it, which may come from
+/// Where finished lines go.
+trait Lines {
+    fn take(&mut self, line: Vec<u8>);
+}
+
+impl Lines for &Queue {
+    fn take(&mut self, line: Vec<u8>) {
+        self.push(line);
+    }
+}
+
+/// Hands an event on as one line: line ends and other control characters inside it, which may come from
 /// the network, are escaped, so that no sender can forge a line of the log.
 ///
 /// The formatter hands over each event, with its line end, in one call.
-struct OneLine<W>(W);
+struct OneLine<L>(L);
 
-impl<W: Write> Write for OneLine<W> {
+impl<L: Lines> Write for OneLine<L> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let line = event.strip_suffix(b"\n").unwrap_or(event);
-        if !line.iter().any(u8::is_ascii_control) {
-            self.0.write_all(event)?;
-            return Ok(event.len());
-        }
         let mut escaped = Vec::with_capacity(event.len() + 16);
         for byte in line {
             if byte.is_ascii_control() {
@@ -63,12 +138,12 @@ impl<W: Write> Write for OneLine<W> {
             }
         }
         escaped.push(b'\n');
-        self.0.write_all(&escaped)?;
+        self.0.take(escaped);
         Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        Ok(())
     }
 }
 
@@ -81,14 +156,9 @@ mod tests {
     #[derive(Clone, Default)]
     struct Sink(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Sink {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
+    impl Lines for Sink {
+        fn take(&mut self, line: Vec<u8>) {
+            self.0.lock().unwrap().extend_from_slice(&line);
         }
     }
 
