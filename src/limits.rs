@@ -12,7 +12,7 @@ pub const READ_BYTES: usize = 512 << 10;
 /// message in the smallest segment.
 pub const GATHERED_BYTES: usize = 768 << 10;
 
-const _: () = assert!(GATHERED_BYTES + 2 * SYSLOG_MESSAGE_BYTES + 4096 < 1 << 20);
+const _: () = assert!(GATHERED_BYTES + 2 * SYSLOG_MESSAGE_BYTES + 2 * 4096 < 1 << 20);
 
 /// A connection that waits so long for room in the journal reads a little all the same, to see whether its
 /// peer is still there.

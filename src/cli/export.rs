@@ -3,22 +3,22 @@
 //! Works with the server running or not. Which columns there are is the tables' business.
 
 use std::collections::BTreeSet;
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, Write};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 use super::error::Error;
 use super::flags::{OfKeys, SettingFlags};
+use super::kept::Kept;
 use super::numbers::{counted, sized};
 use super::output::{Output, written_or_left};
 use super::program::parse_workspace;
 use crate::control::config::Config;
 use crate::control::keys::file::KeyFile;
+use crate::journal::cursor::Cursor;
 use crate::journal::read::{self as journal, Found};
-use crate::journal::storage::Disk;
 use crate::origin::Workspace;
-use crate::server::JOURNAL_DIRECTORY;
 use crate::tables::row::RejectedRow;
 use crate::tables::{Row, Table, decode, json};
 
@@ -60,7 +60,8 @@ impl Export {
     pub(super) fn run(&self, config: &Config, output: Output) -> Result<(), Error> {
         let Format::Jsonl = self.format;
         let mut out = BufWriter::with_capacity(WRITE_BYTES, io::stdout().lock());
-        let read = self.write(config, &mut out)?;
+        let kept = Kept::open(config)?;
+        let read = self.write(kept.cursor()?, &mut out)?;
         drop(out);
         if !read.workspaces.contains(&self.workspace) {
             self.explain_nothing(config, &read.workspaces, output)?;
@@ -76,6 +77,12 @@ impl Export {
                 "{} of {} in the journal were stepped over; whose they were cannot be told",
                 counted(read.damaged_places, "damaged place"),
                 sized(read.damaged_bytes)
+            ));
+        }
+        if read.missing > 0 {
+            output.note(&format!(
+                "records are missing at {}: journal segments were cut short or are not there any more",
+                counted(read.missing, "place")
             ));
         }
         Ok(())
@@ -119,13 +126,12 @@ impl Export {
         })
     }
 
-    fn write(&self, config: &Config, out: &mut impl Write) -> Result<Read, Error> {
-        let disk = open(config)?;
+    fn write(&self, cursor: Cursor<'_>, out: &mut impl Write) -> Result<Read, Error> {
         let table = self.table;
         let mut read = Read::default();
         let mut lines = Vec::with_capacity(WRITE_BYTES);
         let mut written = Ok(());
-        journal::for_each(&disk, |found| {
+        journal::through(cursor, |found| {
             if let Found::Record(record) | Found::DamagedPayload(record) = &found {
                 read.note(record.facts.workspace);
             }
@@ -157,6 +163,7 @@ impl Export {
                     read.damaged_places += 1;
                     read.damaged_bytes += bytes;
                 }
+                Found::Missing { .. } => read.missing += 1,
             }
             if lines.len() >= WRITE_BYTES {
                 written = out.write_all(&lines);
@@ -179,6 +186,7 @@ struct Read {
     rejected: u64,
     damaged_places: u64,
     damaged_bytes: u64,
+    missing: u64,
     /// Of which there is anything, as far as it was read.
     workspaces: BTreeSet<Workspace>,
     last: Option<Workspace>,
@@ -194,17 +202,77 @@ impl Read {
     }
 }
 
-/// The journal of a data directory, for reading.
-pub(super) fn open(config: &Config) -> Result<Disk, Error> {
-    let directory = config.files.data_dir.join(JOURNAL_DIRECTORY);
-    match std::fs::read_dir(&directory) {
-        Ok(_) => Ok(Disk::existing(&directory)),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Err(Error::NoJournal(config.files.data_dir.clone()))
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::cli::kept::cursor;
+    use crate::journal::simulated::SimulatedDisk;
+    use crate::journal::{Encoding, Entry, Facts, Journal, JournalLimit, Options};
+    use crate::origin::{KeyId, Source};
+
+    fn exported(disk: &SimulatedDisk, is_served: bool) -> String {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            export: Export,
         }
-        Err(error) => Err(Error::Unreadable {
-            path: directory,
-            error,
-        }),
+        let Line { export } = clap::Parser::parse_from(["tell", "--workspace", "1"]);
+        let mut out = Vec::new();
+        let aside = export
+            .write(cursor(disk, is_served).unwrap(), &mut out)
+            .unwrap();
+        assert_eq!(aside.damaged_places + aside.missing + aside.rejected, 0);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn an_export_beside_a_server_whose_sync_does_not_come_back_shows_nothing_of_that_commit() {
+        let disk = SimulatedDisk::default();
+        let options = Options {
+            segment_bytes: 64 << 10,
+            limit: JournalLimit::TenthFree,
+            max_queued_bytes: 1 << 20,
+            headroom_bytes: 1 << 10,
+            on_commit: |_, _| {},
+        };
+        let (journal, _) = Journal::open(Arc::new(disk.clone()), options).unwrap();
+        let append = |line: &[u8]| {
+            let facts = Facts {
+                workspace: Workspace::new(1).unwrap(),
+                key_id: KeyId(7),
+                source: Source::Http,
+                encoding: Encoding::JsonEvents,
+                received_at_ns: 1,
+                peer: SocketAddr::from(([127, 0, 0, 1], 9)),
+            };
+            loop {
+                if let Ok(ticket) = journal.append_acked(&[Entry::new(facts, line)]) {
+                    return ticket;
+                }
+                std::thread::yield_now();
+            }
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime
+            .block_on(append(b"{\"event\":\"first\"}\n"))
+            .unwrap();
+        disk.hold_syncs(true);
+        let before = disk.operations();
+        let ticket = append(b"{\"event\":\"second\"}\n");
+        while disk.operations() == before {
+            std::thread::yield_now();
+        }
+        let text = exported(&disk, true);
+        assert!(text.contains("first") && !text.contains("second"), "{text}");
+        disk.hold_syncs(false);
+        runtime.block_on(ticket).unwrap();
+        assert!(exported(&disk, true).contains("second"));
+        journal.close().unwrap();
+        assert_eq!(exported(&disk, false), exported(&disk, true));
     }
 }

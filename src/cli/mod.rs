@@ -21,6 +21,7 @@ mod error;
 mod export;
 mod first_start;
 mod flags;
+mod kept;
 mod manual;
 mod numbers;
 mod output;

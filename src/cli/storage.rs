@@ -7,8 +7,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::error::Error;
-use super::export;
 use super::flags::{OfData, SettingFlags};
+use super::kept::Kept;
 use super::numbers::{grouped, sized};
 use super::output::{self, Output};
 use super::table::{Table, number, text};
@@ -60,19 +60,19 @@ impl Storage {
 }
 
 fn report(config: &Config) -> Result<Report, Error> {
-    let disk = export::open(config)?;
-    let segments = read::segments(&disk)?;
+    let kept = Kept::open(config)?;
+    let segments = read::segments(&kept.disk)?;
     let disk_bytes = segments.iter().map(|s| s.disk_bytes).sum();
     let left_bytes = match config.journal.journal_limit {
         JournalLimit::Bytes(limit) => limit.saturating_sub(disk_bytes),
         JournalLimit::TenthFree => {
-            let space = disk.space().map_err(Error::Space)?;
+            let space = kept.disk.space().map_err(Error::Space)?;
             space.available.saturating_sub(space.total / 10)
         }
     };
     let mut workspaces: BTreeMap<Workspace, OfWorkspace> = BTreeMap::new();
     let (mut records, mut damaged) = (0, 0);
-    read::for_each(&disk, |found| {
+    read::through(kept.cursor()?, |found| {
         match found {
             Found::Record(record) => {
                 records += 1;
@@ -80,7 +80,9 @@ fn report(config: &Config) -> Result<Report, Error> {
                 of.records += 1;
                 of.bytes += read::disk_bytes(&record);
             }
-            Found::DamagedPayload(_) | Found::DamagedBytes { .. } => damaged += 1,
+            Found::DamagedPayload(_) | Found::DamagedBytes { .. } | Found::Missing { .. } => {
+                damaged += 1;
+            }
         }
         true
     })?;

@@ -5,10 +5,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::committed::Position;
 use super::prepare::Sealed;
 use super::queue::Commit;
 use super::write::{Finished, Writer};
 use super::{Phase, Shared};
+
 /// How long a record that nobody waits for (a TCP frame, a syslog message) may wait for company. A commit
 /// costs the same whether it carries one record or thousands, and these protocols have no acknowledgement.
 const COMMIT_DELAY: Duration = Duration::from_millis(10);
@@ -29,13 +31,17 @@ const IDLE: Duration = Duration::from_secs(2);
 
 /// Runs until the journal closes or a commit fails.
 pub(super) fn run(shared: &Shared) {
-    let mut writer = Writer::default();
+    let mut writer = Writer::new(shared.previous);
     let mut company = Company::default();
     while let Some(commit) = next_commit(shared, &company) {
         let started = Instant::now();
         if let Err(error) = writer.write(&commit.runs, |finished| seal(shared, &finished)) {
             fail(shared, &error);
             return;
+        }
+        // Before anybody is answered: who was may ask at once what there is to read.
+        if let Some(end) = commit.end {
+            publish(shared, end);
         }
         (shared.options.on_commit)(commit.bytes, started.elapsed());
         shared.counters.add(commit.records, commit.bytes);
@@ -53,8 +59,13 @@ pub(super) fn run(shared: &Shared) {
         }
         shared.tell_of_room(tasks);
     }
-    if let Some(finished) = writer.finish() {
-        seal(shared, &finished);
+    // All is committed: a start seals what could not be sealed here.
+    match writer.finish() {
+        Ok(finished) => finished.iter().for_each(|finished| seal(shared, finished)),
+        Err(error) => tracing::warn!(%error, "the last journal segment could not be sealed"),
+    }
+    if let Err(error) = shared.published.sync() {
+        tracing::warn!(%error, "the committed position of the journal could not be synced");
     }
     shared.lock().writer_done = true;
     shared.prepare.notify_all();
@@ -133,6 +144,20 @@ fn next_commit(shared: &Shared, company: &Company) -> Option<Commit> {
         }
         state.writer_sleeps = false;
     }
+}
+
+/// Tells readers how far they may read.
+fn publish(shared: &Shared, end: Position) {
+    match shared.published.write(end) {
+        Ok(()) => shared.unpublished.store(false, Ordering::Relaxed),
+        Err(error) => {
+            // What is durable stays so: only other processes do not see it yet.
+            if !shared.unpublished.swap(true, Ordering::Relaxed) {
+                tracing::warn!(%error, "other processes cannot be told what the journal has committed");
+            }
+        }
+    }
+    shared.committed.send_replace(Some(end));
 }
 
 fn seal(shared: &Shared, finished: &Finished) {

@@ -21,7 +21,17 @@
 //! | 40 | key id u64 |
 //! | 48 | peer address, 16 bytes (IPv4 as IPv4-mapped) |
 //!
-//! The header CRC is seeded with a random salt that the segment's name carries and no client ever sees. A
+//! | offset | segment header field |
+//! |---|---|
+//! | 0 | magic `TELLSEG` and a newline |
+//! | 8 | format version u32 |
+//! | 12 | number u32 |
+//! | 16 | salt u64 |
+//! | 24 | CRC32C of the block with this field zero; 0 in segments of the first version of this program, which wrote none and sealed nothing ([`seal`](super::seal)) |
+//!
+//! Every later format keeps this header: its check is asked before its version is believed.
+//!
+//! The CRC of a record header is seeded with a random salt that the segment's name carries and no client ever sees. A
 //! payload that contains the image of a record therefore cannot pass for one when a reader searches for
 //! the next record behind a damaged one.
 
@@ -39,8 +49,10 @@ pub const BLOCK_BYTES: usize = 4096;
 /// Length of a record header, bytes.
 pub const HEADER_BYTES: usize = 64;
 
-/// Bytes of a segment that are not payload when it holds a single record.
-pub const SEGMENT_OVERHEAD_BYTES: usize = BLOCK_BYTES + HEADER_BYTES + Mark::BYTES + BLOCK_BYTES;
+/// Bytes of a segment that are not payload when it holds a single record: its header, that of the record with
+/// the largest mark, the padding, the seal.
+pub const SEGMENT_OVERHEAD_BYTES: usize =
+    BLOCK_BYTES + HEADER_BYTES + Mark::BYTES + BLOCK_BYTES + BLOCK_BYTES;
 
 /// Records start at multiples of this, so that a search for the next record has few places to look.
 pub const RECORD_ALIGN: usize = 8;
@@ -105,13 +117,20 @@ pub fn encode_segment_header(block: &mut [u8], id: SegmentId) {
     block[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
     block[12..16].copy_from_slice(&id.number.to_le_bytes());
     block[16..24].copy_from_slice(&id.salt.to_le_bytes());
+    let check = crc32c(block);
+    block[CHECK].copy_from_slice(&check.to_le_bytes());
 }
 
+/// Where the check of a segment header stands.
+const CHECK: std::ops::Range<usize> = 24..28;
+
 /// What the first block of a segment file says.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SegmentHeader {
-    /// A segment of this format.
+    /// A segment of this format, which is sealed when it is finished.
     Current,
+    /// A segment of the first version of this program, which sealed nothing.
+    Unsealed,
     /// Never written: the segment was being created when the process or the power went.
     Blank,
     /// A segment of a later format, which this program must not touch.
@@ -125,18 +144,26 @@ pub fn decode_segment_header(block: &[u8], id: SegmentId) -> SegmentHeader {
     if block.iter().all(|&b| b == 0) {
         return SegmentHeader::Blank;
     }
-    if block.len() < 24 || &block[..8] != SEGMENT_MAGIC {
+    let Some(block) = block.first_chunk::<BLOCK_BYTES>() else {
+        return SegmentHeader::Damaged;
+    };
+    if &block[..8] != SEGMENT_MAGIC {
         return SegmentHeader::Damaged;
     }
+    let mut unchecked = *block;
+    unchecked[CHECK].fill(0);
     let version = read_u32(block, 8);
-    if version > FORMAT_VERSION {
-        return SegmentHeader::Newer(version);
-    }
-    if version == FORMAT_VERSION
-        && read_u32(block, 12) == id.number
-        && read_u64(block, 16) == id.salt
-    {
-        SegmentHeader::Current
+    let header = match read_u32(block, CHECK.start) {
+        check if check == crc32c(&unchecked) && version > FORMAT_VERSION => {
+            return SegmentHeader::Newer(version);
+        }
+        check if check == crc32c(&unchecked) => SegmentHeader::Current,
+        0 if block[CHECK.end..].iter().all(|&b| b == 0) => SegmentHeader::Unsealed,
+        _ => return SegmentHeader::Damaged,
+    };
+    let is_named = read_u32(block, 12) == id.number && read_u64(block, 16) == id.salt;
+    if version == FORMAT_VERSION && is_named {
+        header
     } else {
         SegmentHeader::Damaged
     }
@@ -272,13 +299,13 @@ fn seeded_crc32c(seed: u32, header: &[u8; HEADER_BYTES]) -> u32 {
     crc32c(&changed)
 }
 
-fn read_u32(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn read_u32(bytes: &[u8], at: usize) -> u32 {
     let mut out = [0; 4];
     out.copy_from_slice(&bytes[at..at + 4]);
     u32::from_le_bytes(out)
 }
 
-fn read_u64(bytes: &[u8], at: usize) -> u64 {
+pub(super) fn read_u64(bytes: &[u8], at: usize) -> u64 {
     let mut out = [0; 8];
     out.copy_from_slice(&bytes[at..at + 8]);
     u64::from_le_bytes(out)
@@ -380,9 +407,38 @@ mod tests {
         assert_eq!(decode_segment_header(&block, ID), SegmentHeader::Blank);
         encode_segment_header(&mut block, ID);
         assert_eq!(decode_segment_header(&block, ID), SegmentHeader::Current);
+        let other = SegmentId { number: 8, ..ID };
+        assert_eq!(decode_segment_header(&block, other), SegmentHeader::Damaged);
+        assert_eq!(
+            decode_segment_header(&block[..100], ID),
+            SegmentHeader::Damaged
+        );
+        // A later version, with a check as every version has to write it.
         block[8] = 2;
+        block[CHECK].fill(0);
+        block[100] = 7;
+        let check = crc32c(&block);
+        block[CHECK].copy_from_slice(&check.to_le_bytes());
         assert_eq!(decode_segment_header(&block, ID), SegmentHeader::Newer(2));
-        block[0] = b'x';
-        assert_eq!(decode_segment_header(&block, ID), SegmentHeader::Damaged);
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_segment_header_is_damage_and_never_another_version() {
+        let mut block = vec![0; BLOCK_BYTES];
+        encode_segment_header(&mut block, ID);
+        let mut unsealed = block.clone();
+        unsealed[CHECK].fill(0);
+        assert_eq!(
+            decode_segment_header(&unsealed, ID),
+            SegmentHeader::Unsealed
+        );
+        for mut block in [block, unsealed] {
+            for bit in 0..BLOCK_BYTES * 8 {
+                block[bit / 8] ^= 1 << (bit % 8);
+                let header = decode_segment_header(&block, ID);
+                assert_eq!(header, SegmentHeader::Damaged, "bit {bit}");
+                block[bit / 8] ^= 1 << (bit % 8);
+            }
+        }
     }
 }

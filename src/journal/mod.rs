@@ -12,26 +12,33 @@
 //! ticket of it resolves well, and only a restart, which recovers the valid prefix, opens the journal again.
 //!
 //! - [`mod@format`]: the bytes on disk. [`storage`]: the seam to the disk. [`record`]: what a record says.
-//! - [`recovery`]: what a start makes of the segments it finds. [`read`]: reading back, in order of arrival.
+//! - [`recovery`]: what a start makes of the segments it finds. [`committed`]: how far they are durable.
+//! - [`cursor`]: reading back, in order of arrival. [`bookmark`]: where named readers stand. [`read`]: all of it.
 
+pub mod bookmark;
 mod buffer;
 mod commit;
+pub mod committed;
+pub mod cursor;
+mod entry;
 pub mod format;
 #[doc(hidden)]
 pub mod fuzz;
 mod limit;
+mod numbers;
 mod prepare;
 mod queue;
 pub mod read;
 pub mod record;
 pub mod recovery;
 mod scan;
+mod seal;
 mod status;
 pub mod storage;
 mod write;
 
 #[cfg(test)]
-mod simulated;
+pub(crate) mod simulated;
 #[cfg(test)]
 mod tests;
 
@@ -46,8 +53,11 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot, watch};
 
-use format::{SegmentId, crc32c, crc32c_of_two};
+use committed::{Position, Published};
+use cursor::{Cursor, Start};
+use format::SegmentId;
 
+pub use entry::Entry;
 pub use format::SEGMENT_OVERHEAD_BYTES;
 pub use limit::JournalLimit;
 pub use record::{Encoding, Facts, Mark, Record};
@@ -70,42 +80,6 @@ pub struct Options {
     pub headroom_bytes: u64,
     /// Told of every commit that ended well: its bytes, and how long it took. It runs on the writer's thread.
     pub on_commit: fn(u64, Duration),
-}
-
-/// A payload to append, with its facts.
-#[derive(Clone, Copy, Debug)]
-pub struct Entry<'a> {
-    facts: Facts,
-    mark: Option<Mark>,
-    payload: &'a [u8],
-    payload_crc: u32,
-}
-
-impl<'a> Entry<'a> {
-    /// Computes the payload's CRC, so that this work is done before the journal's lock is taken.
-    pub fn new(facts: Facts, payload: &'a [u8]) -> Self {
-        Self::marked(facts, None, payload)
-    }
-
-    /// The same of a payload that may come with the mark of its request.
-    pub fn marked(facts: Facts, mark: Option<Mark>, payload: &'a [u8]) -> Self {
-        let payload_crc = match mark {
-            Some(mark) => crc32c_of_two(&mark.encode(), payload),
-            None => crc32c(payload),
-        };
-        Self {
-            facts,
-            mark,
-            payload,
-            payload_crc,
-        }
-    }
-
-    /// What stands behind the record header, bytes.
-    fn stored_len(&self) -> usize {
-        let mark_len = if self.mark.is_some() { Mark::BYTES } else { 0 };
-        mark_len + self.payload.len()
-    }
 }
 
 /// Why an append was refused; nothing of it was kept.
@@ -174,6 +148,14 @@ struct Shared {
     room: Notify,
     /// So much is queued that one more read may not fit.
     crowded: AtomicBool,
+    /// The segment that the first of this run comes after.
+    previous: Option<SegmentId>,
+    /// How far everything is durable, for readers in this process.
+    committed: watch::Sender<Option<Position>>,
+    /// The same for other processes.
+    published: Published,
+    /// They could not be told the last time.
+    unpublished: AtomicBool,
     /// Why the writer stopped, once it has.
     failure: watch::Sender<Option<Arc<str>>>,
     counters: Counters,
@@ -216,9 +198,27 @@ impl Journal {
         storage: Arc<dyn Storage>,
         options: Options,
     ) -> Result<(Self, Recovered), recovery::OpenError> {
-        let recovered = recovery::recover(storage.as_ref())?;
+        Self::open_above(storage, options, 0)
+    }
+
+    /// The same, where files outside the journal name segments up to this number: none of them comes back.
+    pub fn open_above(
+        storage: Arc<dyn Storage>,
+        options: Options,
+        named: u32,
+    ) -> Result<(Self, Recovered), recovery::OpenError> {
+        let recovery::Opened {
+            recovered,
+            end,
+            previous,
+        } = recovery::recover(storage.as_ref(), named)?;
         let shared = Arc::new(Shared {
             options,
+            previous,
+            committed: watch::Sender::new(end),
+            published: Published::open(storage.as_ref(), end)
+                .map_err(recovery::OpenError::Directory)?,
+            unpublished: AtomicBool::new(false),
             opened_at: u64::from(recovered.next_segment) << 32,
             state: Mutex::new(State {
                 queue: Queue::new(options.max_queued_bytes, options.segment_bytes),
@@ -333,6 +333,22 @@ impl Journal {
     /// Changes once, to the reason, when a commit fails.
     pub fn failure(&self) -> watch::Receiver<Option<Arc<str>>> {
         self.shared.failure.subscribe()
+    }
+
+    /// How far everything is durable now; `None` while there is nothing.
+    pub fn committed(&self) -> Option<Position> {
+        *self.shared.committed.borrow()
+    }
+
+    /// A reader in this process, which follows what is committed.
+    pub fn cursor(&self, start: Start) -> Result<Cursor<'static>, recovery::OpenError> {
+        let storage = Arc::clone(&self.shared.storage);
+        Cursor::live(storage, self.shared.committed.subscribe(), start)
+    }
+
+    /// A reader of what is committed by now.
+    pub fn cursor_to_here(&self, start: Start) -> Result<Cursor<'static>, recovery::OpenError> {
+        Cursor::up_to(Arc::clone(&self.shared.storage), self.committed(), start)
     }
 
     /// A sequence that every record appended so far is below, and every later one is not.

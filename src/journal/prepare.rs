@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::buffer::Chunk;
 use super::format::{BLOCK_BYTES, SegmentId, encode_segment_header};
+use super::numbers::Numbers;
 use super::queue::Segment;
 use super::storage::Storage;
 use super::{JournalLimit, Phase, Shared};
@@ -56,7 +57,7 @@ pub(super) fn run(shared: &Shared) {
         state = shared.lock();
         match created {
             Ok(segment) => {
-                state.next_segment += 1;
+                state.next_segment = number.saturating_add(1);
                 state.disk_bytes += segment.capacity;
                 state.queue.add_segment(Arc::new(segment));
                 if let Some(reason) = state.full.take() {
@@ -84,12 +85,24 @@ pub(super) fn run(shared: &Shared) {
     }
     let unused = state.queue.take_unused();
     drop(state);
+    remove_unused(shared, &unused);
+    await_last_segment(shared);
+}
+
+/// Removes what was prepared in vain. What stays because that fails is removed by the next start.
+fn remove_unused(shared: &Shared, unused: &[Arc<Segment>]) {
+    let Some(highest) = unused.iter().map(|segment| segment.id.number).max() else {
+        return;
+    };
+    if let Err(error) = Numbers::raise(shared.storage.as_ref(), highest, 0) {
+        tracing::warn!(%error, "the number of an unused journal segment could not be noted; it stays");
+        return;
+    }
     for segment in unused {
         if let Err(error) = shared.storage.remove(&segment.id.file_name()) {
             tracing::warn!(%error, segment = %segment.id.file_name(), "an unused journal segment could not be removed");
         }
     }
-    await_last_segment(shared);
 }
 
 /// The writer's last segment is sealed only after its last commit: wait for that, then cut it too.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::buffer::Chunk;
+use super::committed::Position;
 use super::format::{
     BLOCK_BYTES, RECORD_ALIGN, RecordHeader, SegmentId, encode_record_header, record_bytes,
 };
@@ -28,11 +29,23 @@ pub(super) struct Segment {
     pub file: Box<dyn SegmentFile>,
 }
 
+/// Blocks of a segment that hold no records: its header, and the seal.
+const SEGMENT_BLOCKS_BYTES: u64 = 2 * BLOCK_BYTES as u64;
+
+impl Segment {
+    /// Where records may end, so that the seal still fits behind them.
+    fn room(&self) -> u64 {
+        self.capacity.saturating_sub(BLOCK_BYTES as u64)
+    }
+}
+
 /// Consecutive bytes of one segment.
 #[derive(Debug)]
 pub(super) struct Run {
     pub segment: Arc<Segment>,
     pub offset: u64,
+    /// The index of the record behind it.
+    pub next_index: u32,
     pub chunks: Vec<Chunk>,
 }
 
@@ -43,11 +56,13 @@ pub(super) struct Commit {
     pub records: u64,
     pub bytes: u64,
     pub waiters: Vec<oneshot::Sender<()>>,
+    /// Where the journal ends once it is durable.
+    pub end: Option<Position>,
 }
 
 /// Where the next record goes.
 #[derive(Debug)]
-struct Position {
+struct Place {
     segment: Arc<Segment>,
     offset: u64,
     index: u32,
@@ -60,7 +75,7 @@ pub(super) struct Queue {
     in_flight_bytes: u64,
     max_bytes: u64,
     segment_bytes: u64,
-    active: Option<Position>,
+    active: Option<Place>,
     ready: VecDeque<Arc<Segment>>,
     pool: Vec<Chunk>,
 }
@@ -93,7 +108,7 @@ impl Queue {
         let queue = self.max_bytes.saturating_sub(self.queued_bytes());
         let segment = match &self.active {
             _ if !self.ready.is_empty() => u64::MAX,
-            Some(active) => active.segment.capacity.saturating_sub(active.offset),
+            Some(active) => active.segment.room().saturating_sub(active.offset),
             None => 0,
         };
         queue.min(segment)
@@ -135,12 +150,12 @@ impl Queue {
         if self.queued_bytes() + bytes > self.max_bytes && self.queued_bytes() > 0 {
             return Err(Refused::Busy);
         }
-        let fits = |p: &Position| {
-            p.offset + bytes <= p.segment.capacity
+        let fits = |p: &Place| {
+            p.offset + bytes <= p.segment.room()
                 && p.index as usize + entries.len() < u32::MAX as usize
         };
         if !self.active.as_ref().is_some_and(fits) {
-            let needed = BLOCK_BYTES as u64 + bytes;
+            let needed = SEGMENT_BLOCKS_BYTES + bytes;
             if needed > self.segment_bytes {
                 return Err(Refused::TooLarge);
             }
@@ -150,7 +165,7 @@ impl Queue {
                     "the record is larger than what is left of the limit".into(),
                 ));
             }
-            self.active = self.ready.pop_front().map(|segment| Position {
+            self.active = self.ready.pop_front().map(|segment| Place {
                 segment,
                 offset: BLOCK_BYTES as u64,
                 index: 0,
@@ -190,12 +205,14 @@ impl Queue {
             self.staged.runs.push(Run {
                 segment: Arc::clone(&position.segment),
                 offset: position.offset,
+                next_index: 0,
                 chunks: Vec::new(),
             });
         }
         position.offset += record_bytes(entry.stored_len()) as u64;
         position.index += 1;
         if let Some(run) = self.staged.runs.last_mut() {
+            run.next_index = position.index;
             let mark = entry.mark.map(|mark| mark.encode());
             let mark = mark.as_ref().map_or(&[][..], |mark| &mark[..]);
             for mut bytes in [&header[..], mark, entry.payload] {
@@ -225,6 +242,11 @@ impl Queue {
         }
         if let Some(position) = &mut self.active {
             position.offset = position.offset.next_multiple_of(BLOCK_BYTES as u64);
+            commit.end = Some(Position {
+                segment: position.segment.id,
+                offset: position.offset,
+                sequence: position.segment.id.sequence(position.index),
+            });
         }
         self.in_flight_bytes = commit.bytes;
         commit

@@ -1,17 +1,28 @@
 //! A disk in memory that loses power: what was not synced survives sector by sector, by chance.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex};
 
 use super::lock;
-use super::storage::{ReadAt, SegmentFile, Space, Storage};
+use super::storage::{ReadAt, SegmentFile, SmallFile, Space, Storage, temporary_name};
 
 const SECTOR: usize = 512;
 
 /// A simulated disk. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct SimulatedDisk(Arc<Mutex<State>>);
+
+/// Told of every operation, before it and after it.
+#[derive(Clone)]
+struct Watcher(Arc<dyn Fn(&SimulatedDisk) + Send + Sync>);
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watcher")
+    }
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -23,6 +34,11 @@ struct State {
     sync_fails_at: Option<u64>,
     out_of_space: bool,
     stalled: bool,
+    /// Syncs of segments do not come back, and nothing is durable.
+    syncs_held: bool,
+    watcher: Option<Watcher>,
+    /// The directory was created and its parent was not synced: it may not be there after a power cut.
+    is_new: bool,
     /// Set by a failed sync: a later sync of the same file would be the mistake that loses data.
     synced_after_failure: bool,
     failed_sync: Option<String>,
@@ -33,6 +49,8 @@ struct FileState {
     durable: Vec<u8>,
     content: Vec<u8>,
     entry_durable: bool,
+    /// What has this name while the entry is not durable.
+    replaced: Option<Box<FileState>>,
 }
 
 impl SimulatedDisk {
@@ -44,6 +62,23 @@ impl SimulatedDisk {
     /// The sync that is this operation fails.
     pub fn fail_sync_at(&self, operation: u64) {
         lock(&self.0).sync_fails_at = Some(operation);
+    }
+
+    /// A disk whose directory was created a moment ago, by someone who then was killed.
+    pub fn just_created() -> Self {
+        let disk = Self::default();
+        lock(&disk.0).is_new = true;
+        disk
+    }
+
+    /// Lets `watch` look at the disk before and after every operation.
+    pub fn watch(&self, watch: impl Fn(&Self) + Send + Sync + 'static) {
+        lock(&self.0).watcher = Some(Watcher(Arc::new(watch)));
+    }
+
+    /// Lets no sync of a file come back until it is released.
+    pub fn hold_syncs(&self, held: bool) {
+        lock(&self.0).syncs_held = held;
     }
 
     pub fn set_out_of_space(&self, out: bool) {
@@ -82,8 +117,14 @@ impl SimulatedDisk {
         };
         let state = lock(&self.0);
         let mut files = BTreeMap::new();
+        if state.is_new && coin() {
+            return Self::default();
+        }
         for (name, file) in &state.files {
             if !file.entry_durable && coin() {
+                if let Some(before) = &file.replaced {
+                    files.insert(name.clone(), settled(before.durable.clone()));
+                }
                 continue;
             }
             let len = if file.content.len() == file.durable.len() || coin() {
@@ -114,8 +155,48 @@ impl SimulatedDisk {
         })))
     }
 
-    /// Counts an operation and decides whether it still happens.
+    fn named(&self, name: &str) -> io::Result<SimulatedFile> {
+        if !lock(&self.0).files.contains_key(name) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(SimulatedFile {
+            disk: self.clone(),
+            name: name.to_owned(),
+        })
+    }
+
+    /// The bytes of a file as they are now, and whether all of them are durable.
+    pub fn file(&self, name: &str) -> Option<(Vec<u8>, bool)> {
+        let state = lock(&self.0);
+        let file = state.files.get(name)?;
+        Some((
+            file.content.clone(),
+            file.entry_durable && file.content == file.durable,
+        ))
+    }
+
+    /// Puts a file there, durably.
+    pub fn put(&self, name: &str, bytes: &[u8]) {
+        lock(&self.0)
+            .files
+            .insert(name.to_owned(), settled(bytes.to_vec()));
+    }
+
     fn operate<T>(&self, act: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
+        let watcher = lock(&self.0).watcher.clone();
+        let look = || {
+            if let Some(watcher) = &watcher {
+                watcher.0(self);
+            }
+        };
+        look();
+        let done = self.operate_unwatched(act);
+        look();
+        done
+    }
+
+    /// Counts an operation and decides whether it still happens.
+    fn operate_unwatched<T>(&self, act: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
         loop {
             let mut state = lock(&self.0);
             if state.stalled {
@@ -142,6 +223,7 @@ fn settled(content: Vec<u8>) -> FileState {
         durable: content.clone(),
         content,
         entry_durable: true,
+        replaced: None,
     }
 }
 
@@ -162,26 +244,53 @@ impl Storage for SimulatedDisk {
             state.files.insert(name.to_owned(), file);
             Ok(())
         })?;
-        Ok(Box::new(SimulatedFile {
-            disk: self.clone(),
-            name: name.to_owned(),
-        }))
+        Ok(Box::new(self.named(name)?))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn ReadAt>> {
-        if !lock(&self.0).files.contains_key(name) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        Ok(Box::new(SimulatedFile {
-            disk: self.clone(),
-            name: name.to_owned(),
-        }))
+        Ok(Box::new(self.named(name)?))
+    }
+
+    fn reopen(&self, name: &str) -> io::Result<Box<dyn SegmentFile>> {
+        Ok(Box::new(self.named(name)?))
+    }
+
+    fn open_small(&self, name: &str) -> io::Result<Box<dyn SmallFile>> {
+        self.operate(|state| {
+            state.files.entry(name.to_owned()).or_default();
+            Ok(())
+        })?;
+        Ok(Box::new(self.named(name)?))
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let temporary = temporary_name(name);
+        self.operate(|state| {
+            let file = FileState {
+                entry_durable: false,
+                ..settled(bytes.to_vec())
+            };
+            state.files.insert(temporary.clone(), file);
+            Ok(())
+        })?;
+        self.operate(|state| {
+            if let Some(mut file) = state.files.remove(&temporary) {
+                let before = state.files.remove(name);
+                file.replaced = before.map(|before| match before.replaced {
+                    Some(durable) if !before.entry_durable => durable,
+                    _ => Box::new(before),
+                });
+                state.files.insert(name.to_owned(), file);
+            }
+            Ok(())
+        })?;
+        self.sync_directory()
     }
 
     fn truncate(&self, name: &str, bytes: u64) -> io::Result<()> {
         self.operate(|state| {
             if let Some(file) = state.files.get_mut(name) {
-                file.content.truncate(bytes as usize);
+                file.content.resize(bytes as usize, 0);
                 file.durable = file.content.clone();
             }
             Ok(())
@@ -204,7 +313,15 @@ impl Storage for SimulatedDisk {
             state.removed.clear();
             for file in state.files.values_mut() {
                 file.entry_durable = true;
+                file.replaced = None;
             }
+            Ok(())
+        })
+    }
+
+    fn sync_ancestors(&self) -> io::Result<()> {
+        self.operate(|state| {
+            state.is_new = false;
             Ok(())
         })
     }
@@ -249,6 +366,9 @@ impl SegmentFile for SimulatedFile {
                 .ok_or(io::ErrorKind::NotFound)?;
             let mut at = offset as usize;
             for slice in slices {
+                if file.content.len() < at + slice.len() {
+                    file.content.resize(at + slice.len(), 0);
+                }
                 let place = &mut file.content[at..at + slice.len()];
                 assert!(
                     place.iter().all(|&b| b == 0),
@@ -262,6 +382,9 @@ impl SegmentFile for SimulatedFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        while lock(&self.disk.0).syncs_held {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
         self.disk.operate(|state| {
             if state.failed_sync.as_ref() == Some(&self.name) {
                 state.synced_after_failure = true;
@@ -276,6 +399,21 @@ impl SegmentFile for SimulatedFile {
             }
             Ok(())
         })
+    }
+}
+
+impl SmallFile for SimulatedFile {
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        self.disk.operate(|state| {
+            if let Some(file) = state.files.get_mut(&self.name) {
+                file.content = bytes.to_vec();
+            }
+            Ok(())
+        })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        SegmentFile::sync(self)
     }
 }
 

@@ -9,8 +9,9 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use super::buffer::Chunk;
-use super::format::BLOCK_BYTES;
+use super::format::{BLOCK_BYTES, SegmentId};
 use super::queue::{Run, Segment};
+use super::seal::Seal;
 
 /// Chunks a single write takes: IOV_MAX is 1024 on Linux, and 4 MiB is past the point where larger writes
 /// are faster.
@@ -29,6 +30,10 @@ pub(super) struct Writer {
     segment: Option<Arc<Segment>>,
     /// Where the next commit goes, in `segment`.
     end: u64,
+    /// Records in it so far.
+    records: u32,
+    /// The last segment before it that holds records.
+    previous: Option<SegmentId>,
     /// Up to where blocks were written, with records or zeros.
     written: u64,
     zeros: Chunk,
@@ -38,24 +43,25 @@ pub(super) struct Writer {
 #[derive(Debug)]
 pub(super) struct Finished {
     pub segment: Arc<Segment>,
-    /// Bytes of it that are used.
+    /// Bytes of it that are used, the seal included.
     pub bytes: u64,
 }
 
-impl Default for Writer {
-    fn default() -> Self {
+impl Writer {
+    /// Begins behind this segment.
+    pub fn new(previous: Option<SegmentId>) -> Self {
         Self {
             segment: None,
             end: 0,
+            records: 0,
+            previous,
             written: 0,
             zeros: Chunk::zeros(AHEAD_BYTES),
         }
     }
-}
 
-impl Writer {
-    /// Writes and syncs run by run. A segment is synced before the next one gets its first byte, so that a
-    /// segment which holds a record proves all earlier ones complete.
+    /// Writes and syncs run by run. A segment is synced and sealed before the next one gets its first byte, so
+    /// that a segment which holds a record proves all earlier ones complete.
     pub fn write(&mut self, runs: &[Run], mut finished: impl FnMut(Finished)) -> io::Result<()> {
         for run in runs {
             if !self
@@ -63,23 +69,36 @@ impl Writer {
                 .as_ref()
                 .is_some_and(|s| Arc::ptr_eq(s, &run.segment))
             {
-                let previous = self.finish();
+                self.finish()?.into_iter().for_each(&mut finished);
                 self.segment = Some(Arc::clone(&run.segment));
                 self.written = run.offset;
-                previous.into_iter().for_each(&mut finished);
             }
             self.write_run(run)?;
+            self.records = run.next_index;
         }
         Ok(())
     }
 
-    /// Ends the segment being written.
-    pub fn finish(&mut self) -> Option<Finished> {
-        let segment = self.segment.take()?;
-        Some(Finished {
+    /// Seals the segment being written and ends it.
+    pub fn finish(&mut self) -> io::Result<Option<Finished>> {
+        let Some(segment) = self.segment.take() else {
+            return Ok(None);
+        };
+        let seal = Seal {
+            offset: self.end,
+            records: self.records,
+            previous: self.previous,
+        };
+        let block = sealed_block(&seal, segment.id);
+        segment
+            .file
+            .write_at(&[IoSlice::new(block.bytes())], self.end)?;
+        segment.file.sync()?;
+        self.previous = Some(segment.id);
+        Ok(Some(Finished {
+            bytes: self.end + BLOCK_BYTES as u64,
             segment,
-            bytes: self.end,
-        })
+        }))
     }
 
     fn write_run(&mut self, run: &Run) -> io::Result<()> {
@@ -104,6 +123,13 @@ impl Writer {
         }
         run.segment.file.sync()
     }
+}
+
+/// The seal in memory that direct I/O takes.
+pub(super) fn sealed_block(seal: &Seal, id: SegmentId) -> Chunk {
+    let mut chunk = Chunk::default();
+    chunk.fill(&seal.encode(id));
+    chunk
 }
 
 #[cfg(test)]
@@ -150,6 +176,7 @@ mod tests {
         Run {
             segment: Arc::clone(segment),
             offset,
+            next_index: 1,
             chunks,
         }
     }
@@ -160,7 +187,7 @@ mod tests {
     fn small_commits_write_zeros_ahead_once_and_then_only_themselves() {
         let file = Writes::default();
         let segment = segment(&file, 1 << 20);
-        let mut writer = Writer::default();
+        let mut writer = Writer::new(None);
         let blocks_ahead = AHEAD_BYTES as u64 / BLOCK;
         for n in 0..blocks_ahead + 2 {
             let run = run(&segment, BLOCK * (1 + n), BLOCK_BYTES);
@@ -185,7 +212,7 @@ mod tests {
     fn a_large_commit_writes_nothing_ahead() {
         let file = Writes::default();
         let segment = segment(&file, 8 << 20);
-        let mut writer = Writer::default();
+        let mut writer = Writer::new(None);
         let bytes = 5 << 20;
         writer
             .write(&[run(&segment, BLOCK, bytes)], |_| panic!("not finished"))
@@ -198,18 +225,23 @@ mod tests {
     fn zeros_end_where_the_segment_does_and_the_next_one_starts_anew() {
         let (first, second) = (Writes::default(), Writes::default());
         let segments = [segment(&first, 4 * BLOCK), segment(&second, 1 << 20)];
-        let mut writer = Writer::default();
+        let mut writer = Writer::new(None);
         let runs = [
             run(&segments[0], 2 * BLOCK, BLOCK_BYTES),
             run(&segments[1], BLOCK, BLOCK_BYTES),
         ];
         let mut finished = Vec::new();
         writer.write(&runs, |f| finished.push(f.bytes)).unwrap();
-        assert_eq!(*first.0.lock().unwrap(), [(2 * BLOCK, 2 * BLOCK_BYTES)]);
+        let seal = (3 * BLOCK, BLOCK_BYTES);
+        assert_eq!(
+            *first.0.lock().unwrap(),
+            [(2 * BLOCK, 2 * BLOCK_BYTES), seal]
+        );
         let with_zeros = BLOCK_BYTES + AHEAD_BYTES;
         assert_eq!(*second.0.lock().unwrap(), [(BLOCK, with_zeros)]);
         // What a segment is cut to does not count the zeros.
-        assert_eq!(finished, [3 * BLOCK]);
-        assert_eq!(writer.finish().map(|f| f.bytes), Some(2 * BLOCK));
+        assert_eq!(finished, [4 * BLOCK]);
+        let last = writer.finish().unwrap();
+        assert_eq!(last.map(|f| f.bytes), Some(3 * BLOCK));
     }
 }

@@ -33,7 +33,7 @@ use crate::control::logging;
 use crate::control::tls::TlsReload;
 use crate::ingest::Ingest;
 use crate::ingest::admit::{Bounds, Memory};
-use crate::ingest::idempotency::saved::Keeper;
+use crate::ingest::idempotency::saved::{self, Keeper};
 use crate::journal::storage::Disk;
 use crate::journal::{Journal, Options};
 use crate::listen::http::turns::Turns;
@@ -82,7 +82,8 @@ pub fn run(
         on_commit: meters::committed,
         max_queued_bytes: config.limits.max_queued_bytes as u64,
     };
-    let (journal, recovered) = Journal::open(Arc::clone(&disk) as _, options)?;
+    let named = saved::named_segment(&config.files.data_dir);
+    let (journal, recovered) = Journal::open_above(Arc::clone(&disk) as _, options, named)?;
     meters::journal_recovered(recovered.damaged);
     tracing::info!(
         segments = recovered.segments,

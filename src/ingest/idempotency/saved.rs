@@ -19,8 +19,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::files::replace;
 use crate::ingest::idempotency::{Index, Remembered};
 use crate::ingest::now_ns;
+use crate::journal::cursor::{Found, Start};
 use crate::journal::format::crc32c;
-use crate::journal::read::{self, Found};
+use crate::journal::read;
 use crate::journal::recovery::OpenError;
 use crate::journal::storage::Storage;
 use crate::journal::{Journal, Mark};
@@ -72,7 +73,8 @@ impl Keeper {
             }
         };
         let mut read_records = 0_u64;
-        read::for_each_from(storage, first_segment, |found| {
+        let cursor = journal.cursor_to_here(Start::Segment(first_segment))?;
+        read::through(cursor, |found| {
             if let Found::Record(record) = found
                 && record.sequence >= position.unwrap_or(0)
             {
@@ -91,7 +93,6 @@ impl Keeper {
             path,
             saved_position: Mutex::new(position.unwrap_or(0)),
         };
-        // Also where the position goes back: the numbers of segments that never held a record are used again.
         keeper.save();
         Ok(keeper)
     }
@@ -146,6 +147,11 @@ impl Keeper {
             }
         }
     }
+}
+
+/// The number of the journal segment that the saved index names, which must not come back; 0 where there is none.
+pub fn named_segment(data_dir: &Path) -> u32 {
+    load(&data_dir.join(FILE_NAME)).map_or(0, |(position, _)| (position >> 32) as u32)
 }
 
 fn load(path: &Path) -> io::Result<(u64, Vec<Remembered>)> {
