@@ -18,22 +18,34 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser")
 }
 
+/// Lets npm install what the lock file says, unless it is there.
+pub fn install_packages() {
+    // Tests run at once.
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _alone = INSTALLING.lock();
+    let wanted = fs::read(folder().join("package-lock.json")).unwrap();
+    // Of an installation that came to its end.
+    let installed = folder().join("node_modules/.installed-lock.json");
+    if fs::read(&installed).is_ok_and(|lock| lock == wanted) {
+        return;
+    }
+    let output = Command::new(program("npm", "npm"))
+        .current_dir(folder())
+        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+        .output()
+        .expect("npm runs");
+    assert!(
+        output.status.success(),
+        "npm ci in tests/browser: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    fs::write(installed, wanted).unwrap();
+}
+
 /// The SDK as npm installs it, of the version in the lock file.
 fn sdk() -> String {
-    let installed = folder().join(SDK);
-    if !installed.is_file() {
-        let output = Command::new(program("npm", "npm"))
-            .current_dir(folder())
-            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
-            .output()
-            .expect("npm runs");
-        assert!(
-            output.status.success(),
-            "npm ci in tests/browser: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
-    fs::read_to_string(installed).expect("the SDK")
+    install_packages();
+    fs::read_to_string(folder().join(SDK)).expect("the SDK")
 }
 
 /// Serves the page, its scripts and its settings, and keeps what the page reports.

@@ -95,7 +95,7 @@ fn unfinished_heads_of_http1_stay_within_the_bound() {
         &vec![b'x'; 63 << 10],
     ]
     .concat();
-    let mut streams: Vec<(TcpStream, usize)> = (0..1_200)
+    let mut streams: Vec<(TcpStream, usize)> = (0..2_000)
         .map(|_| (connect_as_a_stranger(server.at().http), 0))
         .collect();
     push(&mut streams, &bytes);
@@ -205,7 +205,7 @@ fn bombs_at_once_stay_within_the_bound() {
         bomb.len()
     );
     let bytes = [head.as_bytes(), &bomb].concat();
-    let mut streams: Vec<(TcpStream, usize)> = (0..100)
+    let mut streams: Vec<(TcpStream, usize)> = (0..300)
         .map(|_| (TcpStream::connect(server.at().http).unwrap(), 0))
         .collect();
     push(&mut streams, &bytes);

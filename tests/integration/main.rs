@@ -22,6 +22,7 @@ mod http_batches;
 mod http_bounds;
 mod http_by_the_book;
 mod http_client;
+mod http_clients;
 mod http_closing;
 mod http_refusals;
 mod idempotency;
