@@ -1,7 +1,7 @@
 //! One connection, HTTP/1 or HTTP/2: told apart by its first bytes, and closed when it is time.
 //!
-//! An HTTP/1 connection on which nothing goes on is taken back from hyper, and handed to it again when something
-//! comes: in between nothing is kept but the socket.
+//! An HTTP/1 connection on which nothing goes on is taken back from hyper, and handed to it again when the head of
+//! a request is there: in between nothing is kept but the socket, and what came of the head.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -22,7 +22,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::frames::PREFACE;
 use super::gate::Gate;
 use super::linger::{Reclaimable, linger};
-use super::visit::{Progress, Visit};
+use super::visit::Visit;
+use super::visit::one::{Late, Progress};
 use super::{answer, refusal};
 use crate::fault::Refusal;
 use crate::limits;
@@ -40,8 +41,17 @@ pub async fn serve(mut stream: Stream, peer: SocketAddr, _slot: Slot, context: L
     let mut end = pin!(must_end(&visit));
     let mut ahead = Vec::new();
     let mut may_be_two = true;
-    while arrives(&mut stream, &mut ahead, may_be_two, &visit, end.as_mut()).await {
+    loop {
+        match arrives(&mut stream, &mut ahead, may_be_two, &visit, end.as_mut()).await {
+            Arrival::Head => {}
+            Arrival::Over => return stream.close().await,
+            Arrival::Late => {
+                drop(ahead);
+                return refusal::send(stream, &visit.head_late(), &visit).await;
+            }
+        }
         if may_be_two && ahead.starts_with(PREFACE) {
+            visit.begin_two();
             return Box::pin(two(stream, ahead, &visit, end)).await;
         }
         may_be_two = false;
@@ -52,7 +62,6 @@ pub async fn serve(mut stream: Stream, peer: SocketAddr, _slot: Slot, context: L
             Ended::Refused(stream, fault) => return refusal::send(stream, &fault, &visit).await,
         }
     }
-    stream.close().await;
 }
 
 /// Resolves when the server drains, on a connection without a request so far only after a moment, since one may
@@ -79,33 +88,79 @@ async fn must_end(visit: &Visit) {
     }
 }
 
-/// Waits until the next request begins to come, with nothing in hand but the socket. `false`: the connection is
-/// over. Until it `may_be` HTTP/2 no more, for as much as tells the versions apart.
+/// What came on a connection on which nothing was under way.
+enum Arrival {
+    /// The head of a request, whole or with room for what is still to come of it; or the beginning of HTTP/2.
+    Head,
+    /// Its end: the peer's, or ours because nothing came.
+    Over,
+    /// A part of a head, and no more of it in time.
+    Late,
+}
+
+/// Waits until the head of the next request is there, with nothing in hand but the socket and what came of it.
+/// As long as it `may_be_two`, for as much as tells the versions of HTTP apart.
 async fn arrives(
     stream: &mut Stream,
     ahead: &mut Vec<u8>,
     may_be_two: bool,
     visit: &Visit,
     end: Pin<&mut impl Future<Output = ()>>,
-) -> bool {
-    let is_told = |ahead: &[u8]| {
-        !ahead.is_empty()
-            && (!may_be_two || ahead.len() >= PREFACE.len() || !PREFACE.starts_with(ahead))
-    };
-    let enough = async {
-        while !is_told(ahead) {
+) -> Arrival {
+    visit.head_so_far(ahead.len());
+    let head = async {
+        let mut searched = 0;
+        loop {
+            if may_be_two && PREFACE.starts_with(ahead.get(..PREFACE.len()).unwrap_or(ahead)) {
+                if ahead.len() >= PREFACE.len() {
+                    return Arrival::Head;
+                }
+            } else if is_no_request(ahead) || has_blank_line(ahead, searched) {
+                return Arrival::Head;
+            } else if ahead.len() >= limits::HTTP_READ_BYTES {
+                visit.room_for_head().await;
+                return Arrival::Head;
+            }
+            searched = ahead.len();
             if !matches!(poll_fn(|cx| poll_few(stream, ahead, cx)).await, Ok(1..)) {
-                return false;
+                return Arrival::Over;
+            }
+            visit.head_so_far(ahead.len());
+        }
+    };
+    let late = async {
+        loop {
+            match visit.arrives_until() {
+                (until, arrival) if until <= Instant::now() => return arrival,
+                (until, _) => sleep_until(until).await,
             }
         }
-        true
     };
     tokio::select! {
+        // In time or not, before what came: hyper may see no end of a head where there is a blank line.
         biased;
-        enough = enough => enough,
-        () = end => false,
-        () = sleep_until(visit.active_at() + visit.context.stall_timeout) => false,
+        late = late => match late {
+            Late::Silent => Arrival::Over,
+            Late::InHead => Arrival::Late,
+        },
+        head = head => head,
+        () = end => Arrival::Over,
     }
+}
+
+/// Whether it begins like nothing that HTTP/1 has, so that there is nothing to wait for: TLS, for one.
+fn is_no_request(read: &[u8]) -> bool {
+    let is_begun = |byte: &u8| byte.is_ascii_graphic() || matches!(byte, b'\r' | b'\n');
+    read.first().is_some_and(|first| !is_begun(first))
+}
+
+/// Whether there is a blank line in what was read, of which so much had none, whatever ends the lines.
+fn has_blank_line(read: &[u8], searched: usize) -> bool {
+    let new = read.get(searched.saturating_sub(2)..).unwrap_or_default();
+    memchr::memchr_iter(b'\n', new).any(|at| {
+        let behind = new.get(at + 1..).unwrap_or_default();
+        behind.starts_with(b"\n") || behind.starts_with(b"\r\n")
+    })
 }
 
 /// Reads what is there through the stack, so that nothing is allocated while nothing is.
@@ -115,15 +170,17 @@ fn poll_few(
     cx: &mut Context<'_>,
 ) -> Poll<std::io::Result<usize>> {
     let mut few = [MaybeUninit::uninit(); limits::HTTP_READ_BYTES];
-    let mut few = ReadBuf::uninit(&mut few);
+    let most = few.len().saturating_sub(read.len());
+    let mut few = ReadBuf::uninit(few.get_mut(..most).unwrap_or_default());
     ready!(Pin::new(stream).poll_read(cx, &mut few))?;
+    read.reserve_exact(few.filled().len());
     read.extend_from_slice(few.filled());
     Poll::Ready(Ok(few.filled().len()))
 }
 
 /// How HTTP/1 ended on a connection.
 enum Ended {
-    /// It did not: nothing is under way. With what was read of the next request.
+    /// It did not: nothing is under way but a part of a head, with what was read of that.
     Idle(Stream, Vec<u8>),
     Closed(Stream),
     /// With a body that was not read.
@@ -180,8 +237,7 @@ async fn one(
                     Progress::Unread => break None,
                     Progress::HeadLate => {
                         let (stream, _) = connection.into_parts().io.into_inner().into_parts();
-                        let secs = visit.context.stall_timeout.as_secs();
-                        return Ended::Refused(stream, Refusal::HeadLate(secs));
+                        return Ended::Refused(stream, visit.head_late());
                     }
                 };
                 look.as_mut().reset(next);

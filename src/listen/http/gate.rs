@@ -16,7 +16,8 @@ use tokio::time::Instant;
 
 use super::fields::Fields;
 use super::frames::{Admission, Frames};
-use super::visit::{IsFirst, Visit};
+use super::visit::Visit;
+use super::visit::one::IsFirst;
 use crate::ingest::admit::Ask;
 use crate::limits;
 
@@ -45,10 +46,12 @@ pub(super) struct Gate<S> {
 }
 
 impl<S> Gate<S> {
-    /// In front of HTTP/1. `ahead` was read already.
+    /// In front of HTTP/1. `ahead` was read already, and is known to the visit.
     pub fn one(stream: S, ahead: Vec<u8>, visit: Arc<Visit>) -> Self {
+        let mut line = LineEnd::default();
+        line.read(&ahead);
         let version = Version::One {
-            line: LineEnd::default(),
+            line,
             kept_back: None,
         };
         Self::new(stream, ahead, visit, version)
@@ -105,6 +108,15 @@ impl<S: AsyncRead + Unpin> Gate<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let here = self.ahead.len().min(buffer.remaining());
+            buffer.put_slice(self.ahead.get(..here).unwrap_or_default());
+            self.ahead.drain(..here);
+            if self.ahead.is_empty() {
+                self.ahead = Vec::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
         let mut ask = None;
         let mut most = self.visit.may_read(&mut ask);
         if let Some(ask) = ask {
@@ -113,14 +125,7 @@ impl<S: AsyncRead + Unpin> Gate<S> {
             most = self.visit.may_read(&mut None);
         }
         let before = buffer.filled().len();
-        if !self.ahead.is_empty() {
-            let here = self.ahead.len().min(most).min(buffer.remaining());
-            buffer.put_slice(self.ahead.get(..here).unwrap_or_default());
-            self.ahead.drain(..here);
-            if self.ahead.is_empty() {
-                self.ahead = Vec::new();
-            }
-        } else if buffer.remaining() <= most {
+        if buffer.remaining() <= most {
             ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
         } else {
             // Not a part of the buffer: hyper's is not initialized, and to make it so costs more than to copy.

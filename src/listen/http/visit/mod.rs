@@ -8,11 +8,11 @@
 //! | answers that the peer does not read | one on HTTP/1, one a stream on HTTP/2 |
 
 mod heads;
+pub(in crate::listen::http) mod one;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::task::{Context, Waker};
 
 use hyper::body::{Body, Incoming};
 use hyper::{Request, Version};
@@ -55,6 +55,8 @@ struct State {
     /// HTTP/1: bytes of the next head that came, and when the first of them did.
     head_bytes: usize,
     head_since: Option<Instant>,
+    /// HTTP/1: whether it waits for room.
+    waits_for_head: bool,
     /// When something was last sent or received.
     active_at: Instant,
     heads: Heads,
@@ -64,22 +66,6 @@ struct State {
     waiting: usize,
     /// Who waits for any of this to change.
     wakers: Vec<Waker>,
-}
-
-/// Whether bytes are the first of a head.
-pub(super) struct IsFirst(pub bool);
-
-/// What the peer of an HTTP/1 connection is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
-    /// A request is being answered, or a head came in part: look again at this time.
-    Busy(Instant),
-    /// Nothing is under way, and was not for a while.
-    Idle,
-    /// The head of a request did not come to its end in time.
-    HeadLate,
-    /// The answers are not read.
-    Unread,
 }
 
 impl Visit {
@@ -97,6 +83,7 @@ impl Visit {
                 wide: false,
                 head_bytes: 0,
                 head_since: None,
+                waits_for_head: false,
                 active_at: Instant::now(),
                 heads: Heads::default(),
                 stranger_bytes: 0,
@@ -213,112 +200,15 @@ impl Drop for WaitsForRoom<'_> {
     }
 }
 
-/// HTTP/1.
-impl Visit {
-    /// How many bytes the next read may bring; 0: none before what `ask` is for then is there.
-    pub fn may_read(&self, ask: &mut Option<Ask>) -> usize {
-        let mut state = self.lock();
-        let in_head = state.begun == state.ended && !state.unread;
-        if state.wide && !in_head {
-            return usize::MAX;
-        }
-        if in_head && state.head_bytes >= limits::UNRESERVED_BYTES && state.heads.coming == 0 {
-            // Not step by step: who waits must not hold.
-            let standing = state.standing();
-            let asked =
-                self.context
-                    .ingest
-                    .memory()
-                    .ask(self.source(), standing, limits::HTTP_HEAD_BYTES);
-            match asked.now() {
-                Ok(reservation) => state.reserved_head(reservation),
-                Err(asked) => {
-                    *ask = Some(asked);
-                    return 0;
-                }
-            }
-        }
-        limits::HTTP_READ_BYTES
-    }
-
-    /// The room for a large head is there.
-    pub fn reserved_head(&self, reservation: Reservation, waited: Duration) {
-        let mut state = self.lock();
-        state.reserved_head(reservation);
-        state.head_since = state.head_since.map(|since| since + waited);
-    }
-
-    /// Bytes came. If they belong to the head of a request, whether they are its first.
-    pub fn received(&self, bytes: usize) -> Option<IsFirst> {
-        let mut state = self.lock();
-        let now = Instant::now();
-        state.active_at = now;
-        if state.begun > state.ended || state.unread || bytes == 0 {
-            return None;
-        }
-        let is_first = IsFirst(state.head_bytes == 0);
-        state.head_bytes += bytes;
-        state.head_since.get_or_insert(now);
-        Some(is_first)
-    }
-
-    /// Whether what is written now is hyper's own answer to what it could not read, and not one of ours.
-    pub fn is_foreign_answer(&self) -> bool {
-        let state = self.lock();
-        state.begun == state.ended && !state.unsent
-    }
-
-    /// All that was written was taken by the socket.
-    pub fn flushed(&self) {
-        let mut state = self.lock();
-        if state.unsent {
-            state.unsent = false;
-            state.active_at = Instant::now();
-            state.wake();
-        }
-    }
-
-    /// Resolves when the answer before was taken by the socket: of a peer that does not read, no more than one
-    /// answer is kept.
-    pub async fn last_answer_sent(&self) {
-        std::future::poll_fn(|cx| {
-            let mut state = self.lock();
-            if !state.unsent {
-                return Poll::Ready(());
-            }
-            state.wait(cx);
-            Poll::Pending
-        })
-        .await;
-    }
-
-    /// What the connection is doing.
-    pub fn progress(&self, now: Instant) -> Progress {
-        let state = self.lock();
-        let stall = self.context.stall_timeout;
-        let later = |since: Instant, limit: Duration, over: Progress| {
-            let at = since + limit;
-            if at <= now { over } else { Progress::Busy(at) }
-        };
-        if state.unsent {
-            later(state.active_at, stall, Progress::Unread)
-        } else if state.begun > state.ended || state.unread {
-            Progress::Busy(now + stall)
-        } else if let Some(since) = state.head_since {
-            later(since, stall, Progress::HeadLate)
-        } else {
-            later(state.active_at, limits::HTTP_IDLE_AFTER, Progress::Idle)
-        }
-    }
-
-    /// When something was last sent or received.
-    pub fn active_at(&self) -> Instant {
-        self.lock().active_at
-    }
-}
-
 /// HTTP/2.
 impl Visit {
+    /// What came was no head of HTTP/1.
+    pub fn begin_two(&self) {
+        let mut state = self.lock();
+        state.head_bytes = 0;
+        state.head_since = None;
+    }
+
     /// The connection is polled: all heads that were let through before have begun, or were refused.
     pub fn turn(&self) {
         let mut state = self.lock();
@@ -416,11 +306,6 @@ impl State {
             Some(_) => Standing::Known,
             None => Standing::Stranger,
         }
-    }
-
-    fn reserved_head(&mut self, reservation: Reservation) {
-        self.heads.coming = reservation.bytes();
-        self.heads.reservations.push(reservation);
     }
 
     fn wait(&mut self, cx: &Context<'_>) {
