@@ -4,21 +4,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use serde_json::value::RawValue;
-
-use super::strict::write_value;
-
 /// A value that is put into an object.
 pub(super) trait Value {
     /// Appends its JSON text.
     fn write(&self, out: &mut String);
-}
-
-/// As it came: numbers keep their digits, strings their escapes.
-impl Value for &RawValue {
-    fn write(&self, out: &mut String) {
-        write_value(out, self);
-    }
 }
 
 /// A metric's label.

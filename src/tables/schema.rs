@@ -1,8 +1,7 @@
 //! The columns of the tables, once: their names, types, units, whether they may be null, and where their values are
-//! from. What is written of a row, in whatever format ([`super::values`]), and `docs/tables.md` follow from here.
+//! from. What is written of a row, in whatever format (by the table's values), and `docs/tables.md` follow from here.
 
 use super::row::Table;
-use super::values::Value;
 use crate::origin::Source;
 use crate::wire::entries::{
     EVENT_TYPES, LOG_LEVELS, LOG_TYPES, METRIC_TYPES, SPAN_KINDS, SPAN_STATUSES, TEMPORALITIES,
@@ -51,22 +50,6 @@ pub enum Unit {
     Millis,
     /// Billionths of a second.
     Nanos,
-}
-
-impl Kind {
-    /// Whether a value is of this kind.
-    pub const fn admits(self, value: &Value<'_>) -> bool {
-        match self {
-            Self::Time(_) => matches!(value, Value::Null | Value::Time(_)),
-            Self::Text | Self::Word(_) => matches!(value, Value::Null | Value::Text(_)),
-            Self::Object | Self::Array => matches!(value, Value::Null | Value::Json(_)),
-            Self::Float => matches!(value, Value::Null | Value::Float(_)),
-            Self::Integer | Self::Nanoseconds => {
-                matches!(value, Value::Null | Value::Integer(_))
-            }
-            Self::Bytes => matches!(value, Value::Null | Value::Bytes(_)),
-        }
-    }
 }
 
 const fn column(name: &'static str, kind: Kind, from: &'static str) -> Column {

@@ -11,11 +11,18 @@
 
 use serde_json::value::RawValue;
 
-use super::object::append_object;
+use super::object::{Value, append_object};
 use crate::wire::json::{self, Member};
 
+/// As it came: numbers keep their digits, strings their escapes.
+impl Value for &RawValue {
+    fn write(&self, out: &mut String) {
+        write_value(out, self);
+    }
+}
+
 /// Appends a value.
-pub(super) fn write_value(out: &mut String, value: &RawValue) {
+fn write_value(out: &mut String, value: &RawValue) {
     let text = value.get();
     match text.as_bytes().first() {
         Some(b'{') if !json::is_strict(value) => {

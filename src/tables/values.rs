@@ -3,7 +3,7 @@
 use super::row::{
     EventRow, LogRow, MetricRow, RejectedRow, Row, SnapshotRow, SpanRow, SyslogColumns,
 };
-use super::schema::{Column, EVENTS, LOGS, METRICS, REJECTED, SNAPSHOTS, SPANS};
+use super::schema::{Column, EVENTS, Kind, LOGS, METRICS, REJECTED, SNAPSHOTS, SPANS};
 
 /// The value of a column in one row.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,6 +22,22 @@ pub enum Value<'a> {
     Integer(u64),
     /// Bytes.
     Bytes(&'a [u8]),
+}
+
+impl Kind {
+    /// Whether a value is of this kind.
+    pub const fn admits(self, value: &Value<'_>) -> bool {
+        match self {
+            Self::Time(_) => matches!(value, Value::Null | Value::Time(_)),
+            Self::Text | Self::Word(_) => matches!(value, Value::Null | Value::Text(_)),
+            Self::Object | Self::Array => matches!(value, Value::Null | Value::Json(_)),
+            Self::Float => matches!(value, Value::Null | Value::Float(_)),
+            Self::Integer | Self::Nanoseconds => {
+                matches!(value, Value::Null | Value::Integer(_))
+            }
+            Self::Bytes => matches!(value, Value::Null | Value::Bytes(_)),
+        }
+    }
 }
 
 /// Text, or none.

@@ -17,6 +17,7 @@ fn versions() -> Vec<PathBuf> {
     let mut versions: Vec<PathBuf> = fs::read_dir(all)
         .unwrap()
         .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
         .collect();
     versions.sort();
     assert!(!versions.is_empty());

@@ -150,7 +150,7 @@ fn over_http(server: &Server, key: &str) -> usize {
     for (body, header) in [
         (key.as_bytes(), ("X", String::new())),
         (EVENT, ("Content-Encoding", key.to_owned())),
-        (EVENT, ("Content-Type", key.to_owned())),
+        (EVENT, ("Content-Type", format!("image/{key}"))),
     ] {
         let status = post("/v1/events", &[authorization.clone(), header], body);
         assert!((400..500).contains(&status), "{status}");
