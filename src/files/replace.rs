@@ -5,192 +5,134 @@
 //! Everything written here is private to its owner (mode 0600 from the moment it exists), but for what is
 //! replaced with its mode kept.
 
-use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{Mode, RenameFlags, fchmod, renameat, renameat_with};
+use rustix::io::Errno;
 
-const PRIVATE_FILE_MODE: u32 = 0o600;
-const PRIVATE_DIR_MODE: u32 = 0o700;
+use super::place::Place;
 
-/// Replaces the file at `path`, or creates it, with what `fill` writes.
+/// The part of a mode that says who may read, write and run a file.
+const PERMISSIONS: u32 = 0o777;
+
+/// As [`Place::replace`], where the path says.
 ///
-/// The file keeps its owner; where that is impossible, nothing is changed, because at mode 0600 the
-/// owner would lose it. A new file belongs to the owner of the directory where possible, so that
-/// what root creates for a server is readable to the server.
+/// # Errors
 ///
-/// The temporary file has one fixed name, so that killed writers leave at most one behind, and the
-/// next removes it: callers hold a lock for `path`, or are its only writer.
+/// As there.
 pub fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    write(path, fill, |temporary| fs::rename(temporary, path))
+    Place::of(path)?.replace(fill)
 }
 
-/// As [`replace`], and a file that is there keeps its mode: for what is no secret and may be read by others.
-pub fn replace_keeping_mode(
-    path: &Path,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> io::Result<()> {
-    write(path, fill, |temporary| {
-        match fs::metadata(path) {
-            Ok(old) => fs::set_permissions(temporary, old.permissions())?,
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        fs::rename(temporary, path)
-    })
-}
+impl Place {
+    /// Replaces the file here, or creates it, with what `fill` writes.
+    ///
+    /// The file keeps its owner; where that is impossible, nothing is changed, because at mode 0600 the
+    /// owner would lose it. A new file belongs to the owner of the directory where possible, so that
+    /// what root creates for a server is readable to the server.
+    ///
+    /// The temporary file has one fixed name, so that killed writers leave at most one behind, and the
+    /// next removes it: callers hold a lock for the file, or are its only writer.
+    ///
+    /// # Errors
+    ///
+    /// What failed; the file is as it was.
+    pub fn replace(&self, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+        self.write(fill, |temporary, _| self.rename(temporary))
+    }
 
-/// Creates the file at `path`; one that is there already is left alone ([`ErrorKind::AlreadyExists`]).
-///
-/// Otherwise as [`replace`].
-pub fn create_new(
-    path: &Path,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> io::Result<()> {
-    write(path, fill, |temporary| {
-        match renameat_with(CWD, temporary, CWD, path, RenameFlags::NOREPLACE) {
-            // Some file systems (NFS) cannot; a check and the caller's lock are the next best.
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-                if path.try_exists()? {
-                    return Err(ErrorKind::AlreadyExists.into());
-                }
-                fs::rename(temporary, path)
+    /// As [`replace`](Self::replace), and a file that is there keeps its mode: for what is no secret and may be
+    /// read by others.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn replace_keeping_mode(
+        &self,
+        fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.write(fill, |temporary, file| {
+            if let Some(old) = self.look()? {
+                fchmod(file, Mode::from_raw_mode(old.st_mode & PERMISSIONS))?;
             }
-            done => Ok(done?),
+            self.rename(temporary)
+        })
+    }
+
+    /// Creates the file here; one that is there already is left alone ([`ErrorKind::AlreadyExists`]).
+    ///
+    /// Otherwise as [`replace`](Self::replace).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn create_new(
+        &self,
+        fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.write(fill, |temporary, _| {
+            let (old, new) = (temporary.name(), self.name());
+            let directory = self.directory();
+            match renameat_with(directory, old, directory, new, RenameFlags::NOREPLACE) {
+                // Some file systems (NFS) cannot; a check and the caller's lock are the next best.
+                Err(Errno::INVAL | Errno::NOSYS) => {
+                    if self.exists()? {
+                        return Err(ErrorKind::AlreadyExists.into());
+                    }
+                    self.rename(temporary)
+                }
+                done => Ok(done?),
+            }
+        })
+    }
+
+    fn rename(&self, temporary: &Self) -> io::Result<()> {
+        let directory = self.directory();
+        Ok(renameat(
+            directory,
+            temporary.name(),
+            directory,
+            self.name(),
+        )?)
+    }
+
+    fn write(
+        &self,
+        fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+        publish: impl FnOnce(&Self, &File) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let temporary = self.sibling(".", ".tmp");
+        // Removed, not reopened: it may have been left with another mode or owner.
+        temporary.remove()?;
+        let written = temporary.create().and_then(|file| {
+            match self.look()? {
+                Some(old) => Self::keep_owner(&file, &old)?,
+                None => self.adopt(&file)?,
+            }
+            let mut writer = BufWriter::with_capacity(1 << 16, file);
+            fill(&mut writer)?;
+            let file = writer.into_inner()?;
+            file.sync_all()?;
+            publish(&temporary, &file)
+        });
+        if written.is_err() {
+            // The error is what matters; the next writer removes the file too.
+            let _ = temporary.remove();
         }
-    })
-}
-
-fn write(
-    path: &Path,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    publish: impl FnOnce(&Path) -> io::Result<()>,
-) -> io::Result<()> {
-    let temporary = sibling(path, ".", ".tmp")?;
-    // Removed, not reopened: it may have been left with another mode or owner.
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
+        written?;
+        self.sync_directory()
     }
-    let written = write_temporary(path, &temporary, fill).and_then(|()| publish(&temporary));
-    if written.is_err() {
-        // The error is what matters; the next writer removes the file too.
-        let _ = fs::remove_file(&temporary);
-    }
-    written?;
-    sync_dir(parent(path))
-}
-
-fn write_temporary(
-    path: &Path,
-    temporary: &Path,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> io::Result<()> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(PRIVATE_FILE_MODE)
-        .open(temporary)?;
-    match fs::metadata(path) {
-        Ok(old) => keep_owner(&file, &old)?,
-        Err(error) if error.kind() == ErrorKind::NotFound => adopt(&file, parent(path))?,
-        Err(error) => return Err(error),
-    }
-    let mut writer = BufWriter::with_capacity(1 << 16, file);
-    fill(&mut writer)?;
-    writer.into_inner()?.sync_all()
-}
-
-/// Opens a private file that is appended to or locked, creating it (durably) if it is not there.
-pub fn open_private(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).append(true).mode(PRIVATE_FILE_MODE);
-    match options.open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        opened => return opened,
-    }
-    let file = options.create(true).open(path)?;
-    adopt(&file, parent(path))?;
-    sync_dir(parent(path))?;
-    Ok(file)
-}
-
-/// Creates a directory (mode 0700) and those above it, as far as they are missing, durably.
-pub fn create_private_dir(dir: &Path) -> io::Result<()> {
-    let dir = if dir.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        dir
-    };
-    if dir.is_dir() {
-        return Ok(());
-    }
-    let above = parent(dir);
-    create_private_dir(above)?;
-    match DirBuilder::new().mode(PRIVATE_DIR_MODE).create(dir) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => sync_dir(above),
-    }
-}
-
-/// The file beside `path` with its name between `before` and `after`.
-pub(crate) fn sibling(path: &Path, before: &str, after: &str) -> io::Result<PathBuf> {
-    let Some(name) = path.file_name() else {
-        return Err(io::Error::new(
-            ErrorKind::InvalidInput,
-            "the path names no file",
-        ));
-    };
-    let mut sibling = OsString::from(before);
-    sibling.push(name);
-    sibling.push(after);
-    Ok(path.with_file_name(sibling))
-}
-
-/// The directory of `path`, `.` for a bare name.
-pub(crate) fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        Some(_) => Path::new("."),
-        None => path,
-    }
-}
-
-/// Makes a rename, creation or removal in `dir` durable.
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
-fn keep_owner(file: &File, old: &Metadata) -> io::Result<()> {
-    let new = file.metadata()?;
-    if new.gid() != old.gid() {
-        // At mode 0600 the group has no access: losing it harms nobody.
-        let _ = fchown(file, None, Some(old.gid()));
-    }
-    if new.uid() != old.uid() {
-        fchown(file, Some(old.uid()), None)?;
-    }
-    Ok(())
-}
-
-fn adopt(file: &File, dir: &Path) -> io::Result<()> {
-    let (new, dir) = (file.metadata()?, fs::metadata(dir)?);
-    if (new.uid(), new.gid()) != (dir.uid(), dir.gid()) {
-        // Only root may; for everybody else the file is theirs, which is right too.
-        let _ = fchown(file, Some(dir.uid()), Some(dir.gid()));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::files::create_private_dir;
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -248,8 +190,14 @@ mod tests {
     fn a_new_file_does_not_replace_one_that_is_there() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
-        create_new(&path, |out| out.write_all(b"first")).unwrap();
-        let error = create_new(&path, |out| out.write_all(b"second")).unwrap_err();
+        Place::of(&path)
+            .unwrap()
+            .create_new(|out| out.write_all(b"first"))
+            .unwrap();
+        let error = Place::of(&path)
+            .unwrap()
+            .create_new(|out| out.write_all(b"second"))
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).unwrap(), b"first");
         assert_eq!(names(dir.path()), ["file"]);

@@ -1,16 +1,21 @@
 //! Which server runs over a data directory: its lock, and the file that says where it listens.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, Permissions, TryLockError};
 use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::replace;
+use crate::files::read::ReadError;
+use crate::files::{Place, create_private_dir};
 
 const LOCK_NAME: &str = "lock";
 const FILE_NAME: &str = "server.json";
+
+/// More than the addresses of some thousand listeners.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// How long a start tries for the lock: those who only ask whether it is held hold it for an instant.
 const LOCK_PATIENCE: Duration = Duration::from_millis(200);
@@ -18,12 +23,12 @@ const LOCK_PATIENCE: Duration = Duration::from_millis(200);
 /// Takes the lock of a data directory, which is created if need be; `None` where another server has it. It
 /// goes with the process, however that ends.
 pub fn lock(data_dir: &Path) -> io::Result<Option<File>> {
-    replace::create_private_dir(data_dir)?;
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(data_dir.join(LOCK_NAME))?;
+    create_private_dir(data_dir)?;
+    let file = Place::of(&data_dir.join(LOCK_NAME))?.open_private()?;
+    // Whoever may open the file may hold its lock. Earlier versions created it for all to read.
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
     let deadline = Instant::now() + LOCK_PATIENCE;
     loop {
         match file.try_lock() {
@@ -37,7 +42,7 @@ pub fn lock(data_dir: &Path) -> io::Result<Option<File>> {
 
 /// Whether a server has the data directory.
 pub fn is_locked(data_dir: &Path) -> io::Result<bool> {
-    let file = match File::open(data_dir.join(LOCK_NAME)) {
+    let file = match Place::of(&data_dir.join(LOCK_NAME)).and_then(|place| place.open()) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         opened => opened?,
     };
@@ -70,19 +75,24 @@ impl Running {
     /// Writes the file; it is removed when what this returns goes. A server that is killed leaves it behind:
     /// it counts only while the data directory is [locked](is_locked).
     pub fn publish(&self, data_dir: &Path) -> io::Result<Published> {
-        let path = data_dir.join(FILE_NAME);
-        replace::replace(&path, |file| {
+        let place = Place::of(&data_dir.join(FILE_NAME))?;
+        place.replace(|file| {
             serde_json::to_writer(&mut *file, self)?;
             file.write_all(b"\n")
         })?;
-        Ok(Published(path))
+        Ok(Published(place))
     }
 
     /// Reads the file, if there is one.
     pub fn read(data_dir: &Path) -> io::Result<Option<Self>> {
-        match fs::read(data_dir.join(FILE_NAME)) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        let place = match Place::of(&data_dir.join(FILE_NAME)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            place => place?,
+        };
+        match place.read(FILE_BYTES_MAX) {
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(ReadError::Io(error)) => Err(error),
+            Err(error) => Err(io::Error::other(error)),
             Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
         }
     }
@@ -90,11 +100,11 @@ impl Running {
 
 /// The file of a running server.
 #[derive(Debug)]
-pub struct Published(PathBuf);
+pub struct Published(Place);
 
 impl Drop for Published {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.0) {
+        if let Err(error) = self.0.remove() {
             tracing::debug!(%error, "{FILE_NAME} could not be removed");
         }
     }

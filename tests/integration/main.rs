@@ -51,5 +51,6 @@ mod tcp;
 mod terminal;
 mod tidy;
 mod tls;
+mod two_users;
 mod udp_flood;
 mod units;

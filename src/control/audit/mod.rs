@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
@@ -21,10 +21,13 @@ use sha2::{Digest, Sha256};
 
 use super::timestamp::Timestamp;
 use crate::control::keys::name::is_printable;
-use crate::files::replace;
+use crate::files::{Place, create_private_dir, read};
 use crate::origin::{KeyId, Workspace};
 
 const FILE_NAME: &str = "audit.jsonl";
+
+/// More than any entry has: a reload that changes a million keys lists only some of them.
+const LINE_BYTES_MAX: u64 = 1 << 20;
 
 /// How much is read at a time on the way back to the start of the last line.
 const TAIL_BLOCK_LEN: u64 = 4096;
@@ -113,9 +116,9 @@ impl AuditLog {
     /// Creates the log if there is none, and checks that it can be written: better before the change
     /// that is to be noted than after it.
     pub fn open(data_dir: &Path) -> io::Result<Self> {
-        replace::create_private_dir(data_dir)?;
+        create_private_dir(data_dir)?;
         let path = data_dir.join(FILE_NAME);
-        replace::open_private(&path)?;
+        Place::of(&path)?.open_private()?;
         Ok(Self { path })
     }
 
@@ -128,7 +131,7 @@ impl AuditLog {
     /// survive a loss of power.
     pub fn append(&self, entries: &[AuditEntry<'_>]) -> io::Result<Timestamp> {
         // Opened anew each time, so that a log that was moved away is not written to.
-        let mut file = replace::open_private(&self.path)?;
+        let mut file = Place::of(&self.path)?.open_private()?;
         file.lock()?;
         let mut lines = Vec::new();
         let mut prev = match last_line(&mut file)? {
@@ -258,17 +261,10 @@ pub fn key_creations(data_dir: &Path) -> io::Result<HashMap<KeyId, Timestamp>> {
 }
 
 fn each_line(data_dir: &Path, mut see: impl FnMut(&[u8])) -> io::Result<()> {
-    let file = match File::open(data_dir.join(FILE_NAME)) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        opened => opened?,
-    };
-    let mut reader = BufReader::with_capacity(1 << 16, file);
-    let mut line = Vec::new();
-    while reader.read_until(b'\n', &mut line)? > 0 {
-        see(&line);
-        line.clear();
+    match Place::of(&data_dir.join(FILE_NAME)).and_then(|place| place.open()) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        opened => read::each_line(opened?, LINE_BYTES_MAX, &mut see),
     }
-    Ok(())
 }
 
 /// The last line of a file with its line end, if it has one; `None` of an empty file.

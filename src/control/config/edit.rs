@@ -3,14 +3,14 @@
 //! The file as it would be is validated before anything is written; a lock keeps two edits apart, and
 //! whoever reads the file sees it before or after.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use toml_edit::{Array, DocumentMut, Item, Value};
 
 use super::{Config, Faults, Problem, Raw, Setting, SettingFault, Toml, file};
-use crate::files::replace;
+use crate::files::EditLock;
+use crate::files::read::ReadError;
 
 /// Why a setting was not changed; the file is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -98,17 +98,15 @@ fn change(path: &Path, edit: impl FnOnce(&mut DocumentMut) -> bool) -> Result<bo
         error,
     };
     // A symlink stays one: what it leads to is edited.
-    let target = match fs::canonicalize(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
-        found => found.map_err(io)?,
+    let lock = EditLock::take(path).map_err(io)?;
+    let text = match lock.file().read(file::FILE_SIZE_MAX) {
+        Ok(bytes) => file::text(path, bytes).map_err(|fault| fault_of(fault.problem, path))?,
+        Err(error) if error.is_not_found() => String::new(),
+        Err(ReadError::Io(error)) => return Err(io(error)),
+        Err(ReadError::TooLong { max }) => {
+            return Err(fault_of(Problem::FileTooLarge { max }, path));
+        }
     };
-    let lock = replace::sibling(&target, ".", ".lock")
-        .and_then(|lock| replace::open_private(&lock))
-        .map_err(io)?;
-    lock.lock().map_err(io)?;
-
-    let read = file::read(None, &target).map_err(|fault| fault_of(fault.problem, path))?;
-    let text = read.map(|(_, text)| text).unwrap_or_default();
     let Ok(mut document) = text.parse::<DocumentMut>() else {
         return Err(EditError::Faults(faults(path, &text)));
     };
@@ -119,7 +117,9 @@ fn change(path: &Path, edit: impl FnOnce(&mut DocumentMut) -> bool) -> Result<bo
     let mut raw = Raw::default();
     raw.add_file(path, &changed);
     Config::validate(raw).map_err(EditError::Faults)?;
-    replace::replace_keeping_mode(&target, |out| out.write_all(changed.as_bytes())).map_err(io)?;
+    lock.file()
+        .replace_keeping_mode(|out| out.write_all(changed.as_bytes()))
+        .map_err(io)?;
     Ok(true)
 }
 
@@ -140,7 +140,7 @@ fn fault_of(problem: Problem, path: &Path) -> EditError {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::Permissions;
+    use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt;
 
     use super::super::settings::{

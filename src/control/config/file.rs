@@ -1,13 +1,12 @@
 //! The file's layer: TOML, one key a setting, at the top level, and the tables of listeners.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::settings::{in_file, listen};
 use super::table::{TomlFile, at, text_of, unknown, wrong_type};
 use super::text::shown;
 use super::{Problem, Raw, SettingFault, WrittenAt};
+use crate::files::{self, read::ReadError};
 
 /// The files that are looked for where none is named, the first of them first: that of the working directory,
 /// and that of an installed server, so that no command there needs a flag.
@@ -24,7 +23,7 @@ pub(super) fn default_of(paths: &[PathBuf]) -> PathBuf {
 }
 
 /// A configuration is a few hundred lines; more is the wrong file, and `/dev/zero` must end.
-const FILE_SIZE_MAX: u64 = 1 << 20;
+pub(super) const FILE_SIZE_MAX: u64 = 1 << 20;
 
 /// The text of the file that was named, or of the default file where none was. Only the default file
 /// may be absent.
@@ -38,10 +37,17 @@ pub(super) fn read(
         // No path: reading the setting itself reports it.
         return Ok(None);
     }
-    let bytes = match read_bytes(&path) {
+    let bytes = match files::read::named(&path, FILE_SIZE_MAX) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_named => return Ok(None),
-        Err(source) => {
+        Err(error) if error.is_not_found() && !is_named => return Ok(None),
+        Err(ReadError::TooLong { max }) => {
+            return Err(SettingFault {
+                place: whole(&path),
+                key: None,
+                problem: Problem::FileTooLarge { max },
+            });
+        }
+        Err(ReadError::Io(source)) => {
             return Err(SettingFault {
                 place: named_at,
                 key: None,
@@ -52,33 +58,26 @@ pub(super) fn read(
             });
         }
     };
-    let fault = |place, problem| SettingFault {
-        place,
-        key: None,
-        problem,
-    };
-    if u64::try_from(bytes.len()).is_ok_and(|len| len > FILE_SIZE_MAX) {
-        return Err(fault(
-            whole(&path),
-            Problem::FileTooLarge { max: FILE_SIZE_MAX },
-        ));
-    }
-    match String::from_utf8(bytes) {
+    match text(&path, bytes) {
         Ok(text) => Ok(Some((path, text))),
-        Err(error) => {
-            let valid = error.utf8_error().valid_up_to();
-            let text = String::from_utf8_lossy(error.as_bytes().get(..valid).unwrap_or_default());
-            Err(fault(at(&path, &text, valid), Problem::FileNotUtf8))
-        }
+        Err(fault) => Err(fault),
     }
 }
 
-fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?
-        .take(FILE_SIZE_MAX + 1)
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// The bytes of a file as text.
+pub(super) fn text(path: &Path, bytes: Vec<u8>) -> Result<String, SettingFault> {
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(text),
+        Err(error) => {
+            let valid = error.utf8_error().valid_up_to();
+            let text = String::from_utf8_lossy(error.as_bytes().get(..valid).unwrap_or_default());
+            Err(SettingFault {
+                place: at(path, &text, valid),
+                key: None,
+                problem: Problem::FileNotUtf8,
+            })
+        }
+    }
 }
 
 /// The tables of the file that are no settings of their own; each is read by whose it is.

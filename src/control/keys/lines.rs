@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use memchr::memchr;
 
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+use crate::files::read::byte_order_mark_len;
 
 /// One line.
 pub(super) struct Line<'a> {
@@ -23,7 +23,7 @@ pub(super) struct Line<'a> {
 
 /// The lines of a file; a byte order mark belongs to none.
 pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = Line<'_>> {
-    let mut start = bom_len(bytes);
+    let mut start = byte_order_mark_len(bytes);
     let mut number = 0;
     iter::from_fn(move || {
         let rest = bytes.get(start..).filter(|rest| !rest.is_empty())?;
@@ -108,16 +108,8 @@ fn range_of(bytes: &[u8], number: u32) -> Option<Range<usize>> {
     line(bytes, number).map(|line| line.range)
 }
 
-fn bom_len(bytes: &[u8]) -> usize {
-    if bytes.starts_with(BYTE_ORDER_MARK) {
-        BYTE_ORDER_MARK.len()
-    } else {
-        0
-    }
-}
-
 fn is_unfinished(bytes: &[u8]) -> bool {
-    bytes.len() > bom_len(bytes) && !bytes.ends_with(b"\n")
+    bytes.len() > byte_order_mark_len(bytes) && !bytes.ends_with(b"\n")
 }
 
 /// The line end that the last finished line has; after a stray carriage return CRLF, because LF
@@ -146,7 +138,7 @@ mod tests {
             b"\r\n",
             b"\r",
             b"\xff",
-            BYTE_ORDER_MARK,
+            b"\xef\xbb\xbf",
         ];
         proptest::collection::vec(proptest::sample::select(parts.to_vec()), 0..20)
             .prop_map(|parts| parts.concat())
@@ -189,7 +181,7 @@ mod tests {
     proptest! {
         #[test]
         fn lines_cover_the_file_and_are_numbered(bytes in some_lines()) {
-            let mut end = bom_len(&bytes);
+            let mut end = byte_order_mark_len(&bytes);
             for (number, line) in (1..).zip(lines(&bytes)) {
                 prop_assert_eq!((line.number, line.range.start), (number, end));
                 prop_assert_eq!(&bytes[line.text_start..][..line.text.len()], line.text);
@@ -228,7 +220,7 @@ mod tests {
                 while left.pop_if(|text| text.is_empty()).is_some() {}
             }
             // What now stands first may be read as a byte order mark.
-            if bom_len(&edited) > bom_len(&bytes) {
+            if byte_order_mark_len(&edited) > byte_order_mark_len(&bytes) {
                 kept = left.clone();
             }
             prop_assert_eq!(left, kept);

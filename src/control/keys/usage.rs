@@ -7,18 +7,20 @@
 //! never writes here, and there is nothing to race for.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind};
+use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::control::timestamp::Timestamp;
-use crate::files::replace;
+use crate::files::{Place, create_private_dir, read, replace};
 use crate::origin::{KeyId, Source};
 
 const FILE_NAME: &str = "key-usage.jsonl";
+
+/// Several times what a line has.
+const LINE_BYTES_MAX: u64 = 1 << 12;
 
 /// What is remembered of one key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,21 +75,16 @@ fn path_in(data_dir: &Path) -> PathBuf {
 /// Reads the usage file of a data directory; a missing one is empty.
 pub fn load(data_dir: &Path) -> io::Result<Usage> {
     let mut usage = Usage::default();
-    let file = match File::open(path_in(data_dir)) {
+    let file = match Place::of(&path_in(data_dir)).and_then(|place| place.open()) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(usage),
         opened => opened?,
     };
-    let mut reader = BufReader::with_capacity(1 << 16, file);
-    let mut line = Vec::new();
-    while reader.read_until(b'\n', &mut line)? > 0 {
-        match parse_line(&line) {
-            Some((id, of_key)) => {
-                usage.keys.insert(id, of_key);
-            }
-            None => usage.damaged_lines += 1,
+    read::each_line(file, LINE_BYTES_MAX, |line| match parse_line(line) {
+        Some((id, of_key)) => {
+            usage.keys.insert(id, of_key);
         }
-        line.clear();
-    }
+        None => usage.damaged_lines += 1,
+    })?;
     Ok(usage)
 }
 
@@ -96,8 +93,8 @@ pub fn save<'a>(
     data_dir: &Path,
     keys: impl IntoIterator<Item = (KeyId, &'a KeyUsage)>,
 ) -> io::Result<()> {
-    replace::create_private_dir(data_dir)?;
-    replace::replace(&path_in(data_dir), |out| {
+    create_private_dir(data_dir)?;
+    replace(&path_in(data_dir), |out| {
         for (id, usage) in keys {
             let key_id = id.to_string();
             serde_json::to_writer(&mut *out, &LineOut { key_id, usage })?;

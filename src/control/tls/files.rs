@@ -1,18 +1,18 @@
 //! One set of PEM files, read into what handshakes are answered with.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::crypto::ring;
-use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig};
 
+use crate::files::read::{self, ReadError};
 use crate::limits;
 
 /// The files of one listener.
@@ -128,22 +128,15 @@ fn fault(path: &Path, problem: Problem) -> TlsFault {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsFault> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| {
-            let mut file = file.take(limits::PEM_FILE_BYTES + 1);
-            file.read_to_end(&mut bytes)
-        })
-        .map_err(|error| fault(path, Problem::Unreadable(error)))?;
-    if bytes.len() as u64 > limits::PEM_FILE_BYTES {
-        return Err(fault(path, Problem::TooLarge));
-    }
-    Ok(bytes)
+fn pem(path: &Path) -> Result<Vec<u8>, TlsFault> {
+    read::named(path, limits::PEM_FILE_BYTES).map_err(|error| match error {
+        ReadError::Io(error) => fault(path, Problem::Unreadable(error)),
+        ReadError::TooLong { .. } => fault(path, Problem::TooLarge),
+    })
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem(path)?).collect();
     // The error may quote the file.
     let found = found.map_err(|_| fault(path, Problem::NotPem))?;
     if found.is_empty() {
@@ -153,8 +146,8 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFault> {
-    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| match error {
-        pem::Error::NoItemsFound => fault(path, Problem::NoKey),
+    PrivateKeyDer::from_pem_slice(&pem(path)?).map_err(|error| match error {
+        PemError::NoItemsFound => fault(path, Problem::NoKey),
         _ => fault(path, Problem::NotPem),
     })
 }

@@ -11,12 +11,12 @@
 //! All integers are little-endian. The file is replaced whole. Without it, or if it is damaged, a start reads
 //! the segments of the last 24 hours.
 
-use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::files::replace;
+use crate::files::read::ReadError;
+use crate::files::{Place, replace};
 use crate::ingest::idempotency::{Index, Remembered};
 use crate::ingest::now_ns;
 use crate::journal::cursor::{Found, Start};
@@ -30,6 +30,8 @@ use crate::limits;
 const FILE_NAME: &str = "idempotency";
 const MAGIC: &[u8; 8] = b"TELLIDEM";
 const VERSION: u32 = 1;
+/// Several times what the most marks take.
+const FILE_BYTES_MAX: u64 = 256 << 20;
 const HEAD_BYTES: usize = 20;
 const TAKEN_BYTES: usize = Mark::BYTES + 8;
 
@@ -140,7 +142,7 @@ impl Keeper {
             return;
         }
         let bytes = encode(position, &self.index.snapshot());
-        match replace::replace(&self.path, |out: &mut dyn Write| out.write_all(&bytes)) {
+        match replace(&self.path, |out: &mut dyn Write| out.write_all(&bytes)) {
             Ok(()) => *saved_position = position,
             Err(error) => {
                 tracing::warn!(%error, path = %self.path.display(), "cannot save what is remembered of idempotent requests; a start reads more of the journal");
@@ -155,7 +157,10 @@ pub fn named_segment(data_dir: &Path) -> u32 {
 }
 
 fn load(path: &Path) -> io::Result<(u64, Vec<Remembered>)> {
-    let bytes = fs::read(path)?;
+    let bytes = match Place::of(path)?.read(FILE_BYTES_MAX) {
+        Err(ReadError::Io(error)) => return Err(error),
+        read => read.map_err(io::Error::other)?,
+    };
     decode(&bytes).ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "the file is damaged"))
 }
 

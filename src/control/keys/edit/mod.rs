@@ -1,12 +1,9 @@
 //! Edits of the key file, one at a time over all processes, each all or nothing.
 //!
-//! An edit holds an exclusive lock on `<keys>.lock` beside the file from reading to publishing; a
-//! symlinked key file is locked and edited at its target. Only the line concerned changes. What is to be
+//! An edit holds the lock of the file from reading to publishing; a symlinked key file is locked and edited at
+//! its target. Only the line concerned changes. What is to be
 //! published is parsed first, so no edit can publish a file that the server would refuse.
-//!
-//! The lock file is never removed: a process that waits on a removed one would lock nothing.
 
-use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -18,7 +15,7 @@ use crate::control::keys::file::{
 use crate::control::keys::lines;
 use crate::control::keys::name::{NameFault, check_name};
 use crate::control::keys::selector::{KeySelector, SelectError};
-use crate::files::replace;
+use crate::files::EditLock;
 use crate::origin::Workspace;
 use crate::wire::key::StreamingKey;
 
@@ -34,9 +31,6 @@ pub const DEFAULT_KEY_NAME: &str = "default";
 
 /// The workspace that it writes to.
 pub const DEFAULT_WORKSPACE: Workspace = Workspace::new(1).unwrap();
-
-/// How often a symlink may turn elsewhere while its target is being locked.
-const LOCK_TRIES: usize = 8;
 
 /// What an edit collides with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -133,13 +127,13 @@ fn mount_hint(source: &io::Error) -> &'static str {
 /// A key file that is locked for an edit. Dropping it gives up what was not committed.
 #[derive(Debug)]
 pub struct KeyFileEdit {
-    target: PathBuf,
+    path: PathBuf,
     bytes: Vec<u8>,
     file: KeyFile,
     /// Faults of lines that were there before, which the edit leaves as they are.
     faults: Vec<KeyFault>,
     is_new: bool,
-    _lock: File,
+    lock: EditLock,
 }
 
 /// What a rotation did.
@@ -170,10 +164,17 @@ impl KeyFileEdit {
     /// As [`begin`](Self::begin), and for edits that only [`add`](Self::add) also where lines are at fault: they
     /// stay as they are.
     pub fn begin_beside_faults(path: &Path) -> Result<Self, EditError> {
-        let (target, lock) = lock(path)?;
-        let (bytes, is_new) = match file::read_bytes(&target) {
+        let lock = EditLock::take(path).map_err(|source| EditError::Lock {
+            path: path.to_owned(),
+            source,
+        })?;
+        let (bytes, is_new) = match file::read_at(lock.file(), path) {
             Ok(bytes) => (bytes, false),
             Err(KeyFileError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                if lock.file().is_target_of_a_symlink() {
+                    let path = path.to_owned();
+                    return Err(EditError::DanglingSymlink { path });
+                }
                 (HEADER.as_bytes().to_vec(), true)
             }
             Err(error) => return Err(error.into()),
@@ -184,12 +185,12 @@ impl KeyFileEdit {
                 faults,
             })?;
         Ok(Self {
-            target,
+            path: path.to_owned(),
             bytes,
             file,
             faults,
             is_new,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -286,16 +287,16 @@ impl KeyFileEdit {
     pub fn commit(&mut self) -> Result<(), EditError> {
         let fill = |out: &mut dyn Write| out.write_all(&self.bytes);
         let written = if self.is_new {
-            replace::create_new(&self.target, fill)
+            self.lock.file().create_new(fill)
         } else {
-            replace::replace(&self.target, fill)
+            self.lock.file().replace(fill)
         };
         written.map_err(|source| match source.kind() {
             ErrorKind::AlreadyExists => EditError::Exists {
-                path: self.target.clone(),
+                path: self.path.clone(),
             },
             _ => EditError::Write {
-                path: self.target.clone(),
+                path: self.path.clone(),
                 source,
             },
         })?;
@@ -371,48 +372,6 @@ fn conflicts(there: &[KeyEntry], new: &[KeyEntry]) -> Vec<(u32, Conflict)> {
         }
     }
     conflicts
-}
-
-/// Locks the file that `path` leads to, and says which that is.
-fn lock(path: &Path) -> Result<(PathBuf, File), EditError> {
-    let failed = |source| EditError::Lock {
-        path: path.to_owned(),
-        source,
-    };
-    replace::create_private_dir(replace::parent(path)).map_err(failed)?;
-    for _ in 0..LOCK_TRIES {
-        let target = resolve(path)?;
-        let lock = replace::sibling(&target, "", ".lock")
-            .and_then(|lock| replace::open_private(&lock))
-            .map_err(failed)?;
-        lock.lock().map_err(failed)?;
-        // While this waited, the symlink may have been turned to another file.
-        if resolve(path)? == target {
-            return Ok((target, lock));
-        }
-    }
-    Err(failed(io::Error::other("its symlink keeps changing")))
-}
-
-fn resolve(path: &Path) -> Result<PathBuf, EditError> {
-    let failed = |source| EditError::Lock {
-        path: path.to_owned(),
-        source,
-    };
-    match fs::canonicalize(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        resolved => return resolved.map_err(failed),
-    }
-    if path.is_symlink() {
-        return Err(EditError::DanglingSymlink {
-            path: path.to_owned(),
-        });
-    }
-    let Some(name) = path.file_name() else {
-        return Err(failed(ErrorKind::InvalidInput.into()));
-    };
-    let dir = fs::canonicalize(replace::parent(path)).map_err(failed)?;
-    Ok(dir.join(name))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Edits of key files on disk: one at a time, all or nothing, and nothing touched but the line concerned.
 
+use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::thread;
 
@@ -215,7 +216,9 @@ fn a_symlinked_file_is_edited_at_its_target() {
     edit.commit().unwrap();
     assert!(link.is_symlink());
     assert_eq!(KeyFile::read(&target).unwrap().entries.len(), 2);
-    assert!(dir.path().join("keys.lock").exists());
+    assert!(dir.path().join(".keys.lock").exists());
+    drop(edit);
+    assert!(!dir.path().join(".keys.lock").exists());
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1);
 }
 
@@ -302,13 +305,15 @@ fn key_file() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn in_memory(bytes: &[u8]) -> KeyFileEdit {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys");
     KeyFileEdit {
-        target: PathBuf::new(),
+        lock: EditLock::take(&path).unwrap(),
+        path,
         bytes: bytes.to_vec(),
         file: KeyFile::parse(bytes).unwrap(),
         faults: Vec::new(),
         is_new: false,
-        _lock: tempfile::tempfile().unwrap(),
     }
 }
 

@@ -8,9 +8,8 @@
 //! Editing is left to [`super::key_edit`].
 
 use std::fmt;
-use std::fs::File;
 use std::hash::{BuildHasher, Hash};
-use std::io::{self, Read};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use hashbrown::DefaultHashBuilder;
@@ -18,6 +17,8 @@ use hashbrown::hash_table::{Entry, HashTable};
 
 use crate::control::keys::lines::lines;
 use crate::control::keys::name::{NameFault, check_name};
+use crate::files::Place;
+use crate::files::read::ReadError;
 use crate::origin::Workspace;
 use crate::wire::key::StreamingKey;
 
@@ -124,6 +125,11 @@ impl fmt::Display for KeyFault {
     }
 }
 
+const TOO_LONG: KeyFault = KeyFault {
+    line: 0,
+    fault: LineFault::FileTooLong,
+};
+
 /// All faults of a file, in the order of its lines; at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyFileFaults(pub Vec<KeyFault>);
@@ -215,11 +221,7 @@ impl KeyFile {
 
     fn parse_all(bytes: &[u8]) -> (Self, Vec<KeyFault>) {
         if bytes.len() > KEY_FILE_LEN_MAX {
-            let fault = KeyFault {
-                line: 0,
-                fault: LineFault::FileTooLong,
-            };
-            return (Self::default(), vec![fault]);
+            return (Self::default(), vec![TOO_LONG]);
         }
         let mut parser = Parser::for_len(bytes.len());
         for line in lines(bytes) {
@@ -235,25 +237,33 @@ impl KeyFile {
     }
 }
 
-/// The bytes of the file at `path`, at most one more than [`KEY_FILE_LEN_MAX`] of them, so that
-/// [`KeyFile::parse`] sees that it is too long. Anything but a regular file is refused unread: a
-/// pipe would block for ever.
+/// The bytes of the file that `path` leads to. Anything but a regular file is refused unread: a pipe would
+/// block for ever.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>, KeyFileError> {
-    let failed = |source| KeyFileError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(KeyFileError::NotAFile {
+    match Place::target_of(path) {
+        Ok(place) => read_at(&place, path),
+        Err(source) => Err(KeyFileError::Read {
             path: path.to_owned(),
-        });
+            source,
+        }),
     }
-    let file = File::open(path).map_err(failed)?;
-    let len = file.metadata().map_err(failed)?.len();
-    let limit = KEY_FILE_LEN_MAX as u64 + 1;
-    let mut bytes = Vec::with_capacity(usize::try_from(len.min(limit)).unwrap_or(0) + 1);
-    file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(bytes)
+}
+
+/// The bytes of the file at a place, which `path` is said to be.
+pub(super) fn read_at(place: &Place, path: &Path) -> Result<Vec<u8>, KeyFileError> {
+    let path = path.to_owned();
+    place
+        .read(KEY_FILE_LEN_MAX as u64)
+        .map_err(|error| match error {
+            ReadError::Io(source) if source.kind() == ErrorKind::InvalidInput => {
+                KeyFileError::NotAFile { path }
+            }
+            ReadError::Io(source) => KeyFileError::Read { path, source },
+            ReadError::TooLong { .. } => KeyFileError::Faults {
+                path,
+                faults: KeyFileFaults(vec![TOO_LONG]),
+            },
+        })
 }
 
 /// The line of the key file that grants `key`, without its line end.
