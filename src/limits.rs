@@ -268,6 +268,9 @@ pub const LOG_FULL_PIPE_WAIT: Duration = Duration::from_secs(1);
 /// How long it pauses between two tries.
 pub const LOG_FULL_PIPE_PAUSE: Duration = Duration::from_millis(10);
 
+/// How often a stop looks whether a thread has ended.
+pub const JOIN_POLL: Duration = Duration::from_millis(5);
+
 /// How long the process waits at its end for the last log lines to be written.
 pub const LOG_FLUSH_WAIT: Duration = Duration::from_secs(1);
 
@@ -287,6 +290,15 @@ pub const KEY_FILE_SETTLE: Duration = Duration::from_millis(50);
 /// A key file that changed without word that its writer is done is read when it was quiet this long, so that
 /// a file written in two halves a second apart is not read half.
 pub const KEY_FILE_QUIET: Duration = Duration::from_millis(1300);
+
+/// A key file that goes on changing is read after this, quiet or not: who keeps on writing must not keep revoked keys
+/// alive. What was written in two halves a second apart is whole by then.
+pub const KEY_FILE_LONGEST_WAIT: Duration = Duration::from_millis(1500);
+
+const _: () = assert!(
+    KEY_FILE_LONGEST_WAIT.as_millis() + KEY_FILE_POLL.as_millis() < 2000,
+    "a removed key is refused within 2 s, whatever the writer does"
+);
 
 const _: () = assert!(
     KEY_FILE_QUIET.as_millis() + 2 * KEY_FILE_POLL.as_millis() < 2000,
@@ -349,6 +361,16 @@ pub const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
 /// Keys that one entry of the audit log names; a larger change takes several entries.
 pub const AUDIT_ENTRY_KEYS: usize = 1000;
+
+/// Keys that entries may name while they wait to be appended: twice those of the largest key file, which one reload
+/// may replace whole, at about 100 bytes each.
+pub const AUDIT_QUEUE_KEYS: usize = 2_100_000;
+
+/// Entries that wait longer than this for the audit log are said in readiness.
+pub const AUDIT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long after an append failed it is tried again.
+pub const AUDIT_RETRY: Duration = Duration::from_secs(1);
 
 /// Such entries that are made and appended together: one fsync for them, and at most some 10 MB as JSON.
 pub const AUDIT_ENTRIES_AT_ONCE: usize = 16;

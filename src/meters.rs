@@ -41,6 +41,9 @@ const JOURNAL_BYTES: &str = "tell_journal_size_bytes";
 const JOURNAL_QUEUED: &str = "tell_journal_queued_bytes";
 const JOURNAL_DAMAGED: &str = "tell_journal_damaged_records";
 const LOG_LINES_LOST: &str = "tell_log_lines_lost_total";
+const PART_FAILURES: &str = "tell_part_failures_total";
+const AUDIT_LOST: &str = "tell_audit_entries_lost_total";
+const AUDIT_WAITING: &str = "tell_audit_entries_waiting";
 const PANICS: &str = "tell_panics_total";
 const KEYS: &str = "tell_keys";
 const KEY_RELOADS: &str = "tell_key_reloads_total";
@@ -134,6 +137,18 @@ fn describe() {
     describe_counter!(
         LOG_LINES_LOST,
         "Log lines that standard error did not take."
+    );
+    describe_counter!(
+        PART_FAILURES,
+        "Threads and tasks that panicked or ended while the server ran, by part."
+    );
+    describe_counter!(
+        AUDIT_LOST,
+        "Audit entries of the server that found no room while the log could not be written."
+    );
+    describe_gauge!(
+        AUDIT_WAITING,
+        "Audit entries of the server that wait to be appended."
     );
     describe_counter!(PANICS, "Panics of threads and tasks.");
     describe_counter!(KEY_RELOADS, "Reloads of the key file, by result.");
@@ -356,6 +371,17 @@ impl DatagramMeters {
 pub fn committed(bytes: u64, took: Duration) {
     METERS.commit_seconds.record(took.as_secs_f64());
     METERS.commit_bytes.record(bytes as f64);
+}
+
+/// A thread or task ended that was not to.
+pub fn part_failed(part: &'static str) {
+    counter!(PART_FAILURES, "part" => part).increment(1);
+}
+
+/// What the audit log lost, and what waits for it.
+pub fn audit_now(lost: u64, waiting: usize) {
+    counter!(AUDIT_LOST).absolute(lost);
+    gauge!(AUDIT_WAITING).set(waiting as f64);
 }
 
 /// What the log lost, and the panics that there were, since the start.

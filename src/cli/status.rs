@@ -51,12 +51,12 @@ pub(super) fn print(out: &mut dyn Write, report: &Report, width: Option<usize>) 
         report.pid,
         lasted(report.uptime_s)
     )?;
-    if report.ready {
-        writeln!(out, "{}", styled(GOOD, "ready"))?;
-    } else {
-        writeln!(out, "{}", styled(BAD, "NOT READY"))?;
+    match (report.ready, report.degraded.is_empty()) {
+        (true, true) => writeln!(out, "{}", styled(GOOD, "ready"))?,
+        (true, false) => writeln!(out, "{}", styled(BAD, "DEGRADED"))?,
+        (false, _) => writeln!(out, "{}", styled(BAD, "NOT READY"))?,
     }
-    for reason in &report.reasons {
+    for reason in report.reasons.iter().chain(&report.degraded) {
         for line in reason.reason.lines() {
             writeln!(out, "  {}: {line}", reason.component)?;
         }

@@ -8,7 +8,9 @@
 //! - [`tls`]: certificates and their keys, and following their files.
 //! - [`audit`]: who changed what.
 
+use std::io;
 use std::path::PathBuf;
+use std::thread::JoinHandle;
 
 pub mod audit;
 pub mod config;
@@ -25,3 +27,7 @@ pub struct Files {
     /// The key file.
     pub keys: PathBuf,
 }
+
+/// Starts a thread of this name. The server hands it in, because it watches over all of its threads.
+pub type Spawn<'a> =
+    &'a dyn Fn(&'static str, Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>>;

@@ -64,17 +64,24 @@ pub struct ListenerContext {
 
 /// Whether the server can do its work, for those who ask over HTTP.
 pub trait Readiness: fmt::Debug + Send + Sync {
-    /// All that is wrong; nothing when the server is ready.
+    /// What keeps it from its work; nothing when the server is ready.
     fn unready(&self) -> Vec<Unready>;
+
+    /// What is wrong without keeping it from its work: the last good file is in force, or a part is missing that it
+    /// can do without.
+    fn degraded(&self) -> Vec<Unready>;
 }
 
-/// Why the server is not ready, one entry a component.
+/// What is wrong with one component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unready {
-    /// `journal`, `key_file` or `tls`.
+    /// `journal`, `key_file`, `tls`, `audit` or the name of a thread or task.
     pub component: &'static str,
-    /// What is wrong with it.
+    /// What is wrong with it, for everybody: it holds nothing of the machine.
     pub reason: String,
+    /// The same for the operator, where there is more to say, such as a path.
+    #[serde(skip)]
+    pub detail: Option<String>,
 }
 
 /// How one listener lets connections in.

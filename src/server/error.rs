@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::control::keys::first::FirstStartError;
+use crate::control::keys::edit::EditError;
 use crate::control::keys::reload::KeysError;
 use crate::control::tls::TlsFault;
 use crate::journal::recovery::OpenError;
 use crate::server::inherited::InheritError;
+use crate::server::supervise::Failure;
 
 /// Why the server did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +34,7 @@ pub enum ServeError {
     Keys(#[from] KeysError),
     /// The first key file cannot be made.
     #[error("cannot create the key file: {0}")]
-    FirstStart(#[from] FirstStartError),
+    FirstStart(EditError),
     /// The journal cannot be opened.
     #[error(transparent)]
     Journal(#[from] OpenError),
@@ -64,9 +65,28 @@ pub enum ServeError {
     /// A commit failed while serving.
     #[error("the journal stopped: {0}; what was acknowledged is safe, a restart recovers it")]
     JournalFailed(Arc<str>),
-    /// The drain took too long.
+    /// A thread or task that the server cannot do without ended.
+    #[error("{0}; what was acknowledged is safe, a restart brings it back")]
+    PartFailed(Failure),
+    /// The stop took too long.
     #[error(
-        "not drained within shutdown_timeout ({0:?}): {1} connections were cut, {2} bytes were not committed"
+        "not drained within shutdown_timeout ({allowed:?}): {connections} connections were cut, {queued_bytes} bytes were not committed{}", unsaved_text(.unsaved)
     )]
-    Deadline(Duration, usize, u64),
+    Deadline {
+        /// `shutdown_timeout`.
+        allowed: Duration,
+        /// Connections that were still open.
+        connections: usize,
+        /// Bytes that were taken and not acknowledged.
+        queued_bytes: u64,
+        /// What else was not saved.
+        unsaved: Vec<&'static str>,
+    },
+}
+
+fn unsaved_text(unsaved: &[&str]) -> String {
+    match unsaved {
+        [] => String::new(),
+        _ => format!("; not saved: {}", unsaved.join(", ")),
+    }
 }

@@ -2,26 +2,37 @@
 
 use std::sync::Arc;
 
+use crate::control::audit::recorder::Recorder;
 use crate::files::health::FileHealth;
 use crate::journal::Journal;
 use crate::listen::context::{Readiness, Unready};
+use crate::server::supervise::{Need, Supervisor};
 
 /// What readiness depends on.
 #[derive(Debug)]
 pub struct Health {
-    journal: Journal,
-    key_file: Arc<FileHealth>,
-    tls: Arc<FileHealth>,
+    /// It refuses, or it takes.
+    pub journal: Journal,
+    /// The key file that is followed.
+    pub key_file: Arc<FileHealth>,
+    /// The certificate files that are followed.
+    pub tls: Arc<FileHealth>,
+    /// What the server notes.
+    pub audit: Recorder,
+    /// All threads and tasks.
+    pub parts: Supervisor,
 }
 
 impl Health {
-    /// Health of a server with this journal, key file and TLS files.
-    pub fn new(journal: Journal, key_file: Arc<FileHealth>, tls: Arc<FileHealth>) -> Self {
-        Self {
-            journal,
-            key_file,
-            tls,
-        }
+    fn failed_parts(&self, need: Need) -> impl Iterator<Item = Unready> {
+        let failures = self.parts.failures().into_iter();
+        failures
+            .filter(move |failure| failure.need == need)
+            .map(|failure| Unready {
+                component: failure.part,
+                reason: format!("{failure}; only a restart brings it back"),
+                detail: None,
+            })
     }
 }
 
@@ -30,15 +41,35 @@ impl Readiness for Health {
         let journal = self.journal.status().refusing.map(|refused| Unready {
             component: "journal",
             reason: refused.to_string(),
+            detail: None,
         });
+        journal
+            .into_iter()
+            .chain(self.failed_parts(Need::Essential))
+            .collect()
+    }
+
+    fn degraded(&self) -> Vec<Unready> {
         let key_file = self.key_file.fault().map(|fault| Unready {
             component: "key_file",
             reason: format!("the last good keys are in force: {fault}"),
+            detail: None,
         });
         let tls = self.tls.fault().map(|fault| Unready {
             component: "tls",
-            reason: format!("the last good certificate is in force: {fault}"),
+            reason: "the last good certificate is in force: its files cannot be used".to_owned(),
+            detail: Some(format!("the last good certificate is in force: {fault}")),
         });
-        journal.into_iter().chain(key_file).chain(tls).collect()
+        let audit = self.audit.fault().map(|fault| Unready {
+            component: "audit",
+            reason: fault,
+            detail: None,
+        });
+        key_file
+            .into_iter()
+            .chain(tls)
+            .chain(audit)
+            .chain(self.failed_parts(Need::Auxiliary))
+            .collect()
     }
 }

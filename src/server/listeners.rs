@@ -24,6 +24,7 @@ use crate::network::is_loopback;
 use crate::origin::{KeyId, Source};
 use crate::server::error::ServeError;
 use crate::server::inherited::Inherited;
+use crate::server::supervise::{Need, Supervisor};
 
 /// A listener with its certificate, read.
 #[derive(Debug)]
@@ -58,6 +59,7 @@ pub fn read_tls(config: &Config) -> Result<(Vec<Secured>, TlsReload), ServeError
 #[derive(Debug, Default)]
 pub struct Listening {
     addresses: Vec<(Source, SocketAddr)>,
+    plain_http: Option<SocketAddr>,
     udp_drops: Arc<KernelDrops>,
 }
 
@@ -65,6 +67,11 @@ impl Listening {
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (Source, SocketAddr)> {
         self.addresses.iter().copied()
+    }
+
+    /// The first that takes HTTP in the clear from whoever connects.
+    pub const fn plain_http(&self) -> Option<SocketAddr> {
+        self.plain_http
     }
 
     /// What the kernel drops of UDP.
@@ -95,18 +102,22 @@ pub fn open(
     udp_sockets: usize,
     timezone: &TimeZone,
     context: &ListenerContext,
+    parts: &Supervisor,
 ) -> Result<Listening, ServeError> {
     let mut addresses = Vec::new();
+    let mut plain_http = None;
     let mut udp_drops = KernelDrops::default();
     for Secured { listener, tls } in listeners {
+        let is_plain_http =
+            listener.source == Source::Http && tls.is_none() && !listener.proxy_protocol;
         let context = enter_by(&listener, tls, timezone, context.clone());
         let bound = match listener.source {
-            Source::Tcp => open_tcp(&listener, inherited, context, tcp::serve),
-            Source::Http => open_tcp(&listener, inherited, context, http::serve),
-            Source::SyslogTcp => open_tcp(&listener, inherited, context, syslog_tcp::serve),
+            Source::Tcp => open_tcp(&listener, inherited, context, parts, tcp::serve),
+            Source::Http => open_tcp(&listener, inherited, context, parts, http::serve),
+            Source::SyslogTcp => open_tcp(&listener, inherited, context, parts, syslog_tcp::serve),
             Source::SyslogUdp => inherited
                 .udp(listener.source.as_str(), listener.address, udp_sockets)
-                .and_then(|sockets| open_udp(sockets, &context, &mut udp_drops)),
+                .and_then(|sockets| open_udp(sockets, &context, parts, &mut udp_drops)),
         };
         let bound = bound.map_err(|error| ServeError::Listen {
             what: listener.setting,
@@ -114,10 +125,14 @@ pub fn open(
             error,
         })?;
         warn_in_the_clear(&listener, bound);
+        if is_plain_http {
+            plain_http.get_or_insert(bound);
+        }
         addresses.push((listener.source, bound));
     }
     Ok(Listening {
         addresses,
+        plain_http,
         udp_drops: Arc::new(udp_drops),
     })
 }
@@ -146,10 +161,21 @@ fn enter_by(
     context
 }
 
+/// The name of a listener's part.
+const fn part(source: Source) -> &'static str {
+    match source {
+        Source::Tcp => "listener-tcp",
+        Source::Http => "listener-http",
+        Source::SyslogTcp => "listener-syslog-tcp",
+        Source::SyslogUdp => "listener-syslog-udp",
+    }
+}
+
 fn open_tcp<F>(
     listener: &Listener,
     inherited: &mut Inherited,
     context: ListenerContext,
+    parts: &Supervisor,
     serve: impl Fn(Stream, SocketAddr, Slot, ListenerContext) -> F + Clone + Send + Sync + 'static,
 ) -> io::Result<SocketAddr>
 where
@@ -158,13 +184,19 @@ where
     let socket = inherited.tcp(listener.source.as_str(), listener.address)?;
     let bound = socket.local_addr()?;
     let tasks = context.tasks.clone();
-    tasks.spawn(accept(socket, context, listener.source, serve));
+    let accepting = accept(socket, context, listener.source, serve);
+    tasks.spawn(
+        parts
+            .clone()
+            .watch(part(listener.source), Need::Essential, accepting),
+    );
     Ok(bound)
 }
 
 fn open_udp(
     (sockets, bound): (Vec<UdpSocket>, SocketAddr),
     context: &ListenerContext,
+    parts: &Supervisor,
     drops: &mut KernelDrops,
 ) -> io::Result<SocketAddr> {
     let meters = DatagramMeters::new(bound);
@@ -172,7 +204,21 @@ fn open_udp(
     for socket in sockets {
         let (meters, context) = (meters.clone(), context.clone());
         let tasks = context.tasks.clone();
-        tasks.spawn_blocking(move || syslog_udp::serve(socket, meters, &context));
+        let receiving = tokio::task::spawn_blocking(move || {
+            syslog_udp::serve(socket, meters, &context);
+        });
+        let received = async move {
+            if let Err(ended) = receiving.await
+                && let Ok(panic) = ended.try_into_panic()
+            {
+                std::panic::resume_unwind(panic);
+            }
+        };
+        tasks.spawn(
+            parts
+                .clone()
+                .watch(part(Source::SyslogUdp), Need::Essential, received),
+        );
     }
     Ok(bound)
 }

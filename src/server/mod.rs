@@ -1,5 +1,6 @@
 //! The server from start to end: build the parts from the configuration, start them, drain them.
 
+mod build;
 pub mod descriptors;
 pub mod error;
 pub mod health;
@@ -9,364 +10,201 @@ pub mod observe;
 pub mod running;
 pub mod service;
 pub mod status;
+pub mod stop;
+pub mod supervise;
 
-use std::fs::File;
-use std::io;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::net::SocketAddr;
 
-use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::auth::Failures;
-use crate::control::Files;
 use crate::control::config::Config;
-use crate::control::keys::first;
-use crate::control::keys::reload::KeyReload;
 use crate::control::logging;
-use crate::control::tls::TlsReload;
-use crate::ingest::Ingest;
-use crate::ingest::admit::{Bounds, Memory};
-use crate::ingest::idempotency::saved::{self, Keeper};
-use crate::journal::storage::Disk;
-use crate::journal::{Journal, Options};
-use crate::listen::http::turns::Turns;
-use crate::listen::syslog_udp::drops::KernelDrops;
-use crate::listen::{self, ListenerContext};
-use crate::origin::Source;
+use crate::limits;
+use crate::server::build::{Parts, Started};
 use crate::server::error::ServeError;
-use crate::server::health::Health;
-use crate::server::inherited::Inherited;
-use crate::server::listeners::{Listening, Secured};
-use crate::server::observe::Observed;
-use crate::server::running::{Listener, Running};
-use crate::server::service::Service;
-use crate::server::status::Status;
-use crate::wire::frame::PREFIX_BYTES;
+use crate::server::stop::Deadline;
 use crate::wire::key::StreamingKey;
-use crate::{limits, meters};
 
 /// Where the journal is in the data directory.
 pub const JOURNAL_DIRECTORY: &str = "journal";
 
-/// Serves until a signal or a failed journal ends it, and drains.
-pub fn run(
-    config: &Config,
-    welcome: impl FnOnce(&Config, &StreamingKey),
-) -> Result<(), ServeError> {
-    let inherited = Inherited::from_environment()?;
-    let recorder = meters::install().map_err(|error| ServeError::Start(io::Error::other(error)))?;
-    let _lock = lock_data_directory(&config.files.data_dir)?;
-    if let Some(key) = first::create_if_missing(&Files::from(&config.files))? {
-        welcome(config, &key);
-    }
-    let mut keys = KeyReload::start(&Files::from(&config.files), config.files.strict_permissions)?;
-    let (listeners, mut tls) = listeners::read_tls(config)?;
-    let directory = config.files.data_dir.join(JOURNAL_DIRECTORY);
-    let disk = Arc::new(
-        Disk::create(&directory).map_err(|error| ServeError::DataDirectory {
-            path: directory,
-            error,
-        })?,
-    );
-    let options = Options {
-        segment_bytes: config.journal.segment_size,
-        limit: config.journal.journal_limit,
-        headroom_bytes: limits::READ_BYTES as u64,
-        on_commit: meters::committed,
-        max_queued_bytes: config.limits.max_queued_bytes as u64,
-    };
-    let named = saved::named_segment(&config.files.data_dir);
-    let (journal, recovered) = Journal::open_above(Arc::clone(&disk) as _, options, named)?;
-    meters::journal_recovered(recovered.damaged);
-    tracing::info!(
-        segments = recovered.segments,
-        bytes = recovered.disk_bytes,
-        torn_bytes_cut = recovered.torn_bytes,
-        damaged_records = recovered.damaged,
-        "journal open"
-    );
-    let taken = Arc::new(Keeper::restore(
-        &config.files.data_dir,
-        disk.as_ref(),
-        &journal,
-    )?);
+/// The key of a first start, for whom it is to be shown to, and where the server takes HTTP in the clear.
+pub type Welcome = fn(&Config, &StreamingKey, Option<SocketAddr>);
+
+/// Serves until a signal or the end of a part that it cannot do without, and drains.
+pub fn run(config: &Config, welcome: Welcome) -> Result<(), ServeError> {
+    let mut parts = Parts::build(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.process.worker_threads)
         .thread_name("ingest")
         .enable_all()
         .build()
         .map_err(ServeError::Start)?;
-    let served = runtime.block_on(serve(
-        config, &taken, &mut keys, listeners, inherited, &mut tls, recorder,
-    ));
-    keys.stop();
-    tls.stop();
-    // Whatever happened above: what was appended is committed.
-    let closed = close(&journal, config.process.shutdown_timeout);
+    let (ended, deadline) = runtime.block_on(serve(config, &mut parts, welcome));
+    let saved = save(&mut parts, &deadline, &ended);
     // Tasks that outlived the drain must not keep the process.
     runtime.shutdown_background();
-    served.and(closed)?;
-    // Only now is nothing being done any more.
-    taken.save();
-    Ok(())
+    ended.result.and(saved)
 }
 
-/// One server a data directory.
-fn lock_data_directory(path: &Path) -> Result<File, ServeError> {
-    match running::lock(path) {
-        Ok(Some(lock)) => Ok(lock),
-        Ok(None) => Err(ServeError::InUse(path.to_owned())),
-        Err(error) => Err(ServeError::DataDirectory {
-            path: path.to_owned(),
-            error,
-        }),
+/// How serving ended, before anything was saved.
+struct Ended {
+    result: Result<(), ServeError>,
+    /// Connections that the drain did not wait for any longer.
+    cut: usize,
+}
+
+impl Ended {
+    const fn with(result: Result<(), ServeError>) -> Self {
+        Self { result, cut: 0 }
     }
 }
 
-async fn serve(
-    config: &Config,
-    taken: &Arc<Keeper>,
-    keys: &mut KeyReload,
-    listeners: Vec<Secured>,
-    mut inherited: Inherited,
-    tls: &mut TlsReload,
-    recorder: PrometheusHandle,
+async fn serve(config: &Config, parts: &mut Parts, welcome: Welcome) -> (Ended, Deadline) {
+    let allowed = config.process.shutdown_timeout;
+    let started = async {
+        let signals = Signals::new().map_err(ServeError::Start)?;
+        Ok((signals, parts.start(config).await?))
+    };
+    let (mut signals, started) = match started.await {
+        Ok(started) => started,
+        Err(error) => {
+            parts.supervisor.stopping();
+            return (Ended::with(Err(error)), Deadline::starting_now(allowed));
+        }
+    };
+    if let Some(key) = parts.first_key.take() {
+        welcome(config, &key, started.listening.plain_http());
+    }
+    let result = until_the_end(parts, &started, &mut signals).await;
+    parts.supervisor.stopping();
+    let deadline = Deadline::starting_now(allowed);
+    let cut = drain(&started, signals, &deadline).await;
+    (Ended { result, cut }, deadline)
+}
+
+/// Serves, and reloads at each SIGHUP. The end is a signal, or an error.
+async fn until_the_end(
+    parts: &Parts,
+    started: &Started,
+    signals: &mut Signals,
 ) -> Result<(), ServeError> {
-    let journal = taken.journal();
-    let signal = |kind| signal(kind).map_err(ServeError::Start);
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-
-    // UDP cannot be held back: a datagram that came before the journal takes any would be lost.
-    let _ = tokio::time::timeout(limits::FIRST_SEGMENT_WAIT, journal.prepared()).await;
-    let health = Arc::new(Health::new(journal.clone(), keys.health(), tls.health()));
-    let memory = Memory::new(Bounds {
-        total_bytes: config.limits.max_in_flight_bytes,
-        frame_bytes: config.limits.max_frame_size + PREFIX_BYTES,
-        body_bytes: config.limits.max_body_size,
-    });
-    let context = ListenerContext {
-        turns: Turns::new(config.process.worker_threads),
-        readiness: Arc::clone(&health) as _,
-        failures: Arc::default(),
-        idempotency: taken.index(),
-        ingest: Arc::new(Ingest::new(keys.keys(), memory, journal.clone())),
-        drain: CancellationToken::new(),
-        tasks: TaskTracker::new(),
-        connections: Arc::new(Semaphore::new(descriptors::connections(
-            config.limits.max_connections,
-        ))),
-        sources: Arc::new(listen::Sources::new(
-            config.limits.max_connections_per_source,
-        )),
-        stall_timeout: config.limits.stall_timeout,
-        max_frame_bytes: u32::try_from(config.limits.max_frame_size).unwrap_or(u32::MAX),
-        max_body_bytes: config.limits.max_body_size,
-        trusted_proxies: config.listen.trusted_proxies.clone(),
-        forwarders: config.listen.forwarders.clone(),
-        entrance: Arc::default(),
-        cors_origins: Arc::new(config.listen.cors_origins.clone()),
+    let mut failure = parts.journal.failure();
+    // A failure is a state, not a moment: one from before is seen as well.
+    let journal_failed = async move {
+        match failure.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(reason)) => reason.clone(),
+            // The journal is ours, and outlives this.
+            _ => std::future::pending().await,
+        }
     };
-    let service = Arc::new(Service::from_environment());
-    let udp_sockets = config.process.worker_threads.min(limits::UDP_SOCKETS_MAX);
-    let listening = listeners::open(
-        listeners,
-        &mut inherited,
-        udp_sockets,
-        &config.listen.syslog_timezone,
-        &context,
-    )?;
-    let udp_drops = listening.udp_drops();
-    let watching = bind_observe(config, &mut inherited)?;
-    inherited.all_taken()?;
-    let metrics = watching
-        .as_ref()
-        .map_or("off", |(_, bound)| bound)
-        .to_owned();
-    let running = Running {
-        pid: std::process::id(),
-        listeners: bound_listeners(&listening, &metrics),
-    };
-    let status = Arc::new(Status::new(
-        Arc::clone(&context.ingest),
-        Arc::clone(&health),
-        running.listeners.clone(),
-    ));
-    let drained = CancellationToken::new();
-    if let Some((listener, _)) = watching {
-        let observed = Observed {
-            recorder: recorder.clone(),
-            ingest: Arc::clone(&context.ingest),
-            health: Arc::clone(&health),
-            udp_drops: Arc::clone(&udp_drops),
-            status: Arc::clone(&status),
-        };
-        tokio::spawn(observe::serve(listener, observed, drained.clone()));
-    }
-    tokio::spawn(status.sample());
-    tokio::spawn(upkeep(recorder));
-    tokio::spawn(Arc::clone(taken).keep());
-    tokio::spawn(count_udp_drops(udp_drops));
-    tokio::spawn(sweep(Arc::clone(&context.failures)));
-    let _answers_until_the_end = drained.drop_guard();
-    keys.watch().map_err(ServeError::Start)?;
-    tls.watch().map_err(ServeError::Start)?;
-    // Without the file only `tell status` is at a loss.
-    let _published = running
-        .publish(&config.files.data_dir)
-        .inspect_err(|error| tracing::warn!(%error, "cannot say in the data directory where to find this server"));
-    tracing::info!(
-        tcp = listening.of(Source::Tcp),
-        http = listening.of(Source::Http),
-        syslog_tcp = listening.of(Source::SyslogTcp),
-        syslog_udp = listening.of(Source::SyslogUdp),
-        metrics,
-        data_dir = %config.files.data_dir.display(),
-        "tell is ready"
-    );
-
-    service.ready();
-    tokio::spawn(Arc::clone(&service).follow(
-        journal.clone(),
-        Arc::clone(&health),
-        context.drain.clone(),
-    ));
-
-    let mut failure = journal.failure();
-    let failed = loop {
+    tokio::pin!(journal_failed);
+    loop {
         tokio::select! {
-            _ = terminate.recv() => break None,
-            _ = interrupt.recv() => break None,
-            _ = hangup.recv() => {
-                service.reloading();
-                tls.reload_now();
-                let reloaded = keys.reload_now();
-                let service = Arc::clone(&service);
+            _ = signals.terminate.recv() => return Ok(()),
+            _ = signals.interrupt.recv() => return Ok(()),
+            _ = signals.hangup.recv() => {
+                started.service.reloading();
+                parts.tls.reload_now();
+                let reloaded = parts.keys.reload_now();
+                let service = started.service.clone();
                 tokio::spawn(async move {
                     // Done or given up: the manager waits for the word either way.
                     let _ = reloaded.await;
                     service.ready();
                 });
             }
-            Ok(()) = failure.changed() => break failure.borrow().clone(),
+            reason = &mut journal_failed => return Err(ServeError::JournalFailed(reason)),
+            failure = parts.supervisor.fatal() => return Err(ServeError::PartFailed(failure)),
         }
-    };
-    service.stopping();
+    }
+}
+
+/// Lets connections end; returns how many did not in time.
+async fn drain(started: &Started, signals: Signals, deadline: &Deadline) -> usize {
+    started.service.stopping();
     tracing::info!("draining; a second signal exits at once");
-    tokio::spawn(exit_at_second_signal(terminate, interrupt));
-    context.drain.cancel();
-    context.tasks.close();
-    let drained = tokio::time::timeout_at(
-        Instant::now() + config.process.shutdown_timeout,
-        context.tasks.wait(),
-    )
-    .await;
-    match (failed, drained) {
-        (Some(reason), _) => Err(ServeError::JournalFailed(reason)),
-        (None, Err(_)) => {
-            let status = journal.status();
-            Err(ServeError::Deadline(
-                config.process.shutdown_timeout,
-                context.tasks.len(),
-                status.queued_bytes,
-            ))
+    tokio::spawn(exit_at_second_signal(signals));
+    started.context.drain.cancel();
+    started.context.tasks.close();
+    let drained = tokio::time::timeout_at(deadline.at().into(), started.context.tasks.wait());
+    match drained.await {
+        Ok(()) => 0,
+        Err(_) => started.context.tasks.len(),
+    }
+}
+
+/// Commits and saves what is in memory, whatever happened before: within the deadline, or it is said what was not.
+fn save(parts: &mut Parts, deadline: &Deadline, ended: &Ended) -> Result<(), ServeError> {
+    let mut unsaved = Vec::new();
+    parts.tls.stop();
+    let journal = parts.journal.clone();
+    let committed = match deadline.within("journal-close", move || journal.close()) {
+        Some(Ok(())) => {
+            tracing::info!("everything is committed");
+            true
         }
-        (None, Ok(())) => Ok(()),
-    }
-}
-
-/// Every address that is listened on, for those who ask.
-fn bound_listeners(listening: &Listening, metrics: &str) -> Vec<Listener> {
-    let listener = |name: &str, address: String| Listener {
-        name: name.to_owned(),
-        address,
+        Some(Err(_)) => return Err(ServeError::JournalFailed("the last commit failed".into())),
+        None => false,
     };
-    let listeners = listening
+    if !parts.keys.stop().iter().all(|thread| deadline.join(thread)) {
+        unsaved.push("key usage");
+    }
+    parts.audit.stop();
+    if !parts
+        .audit_thread
         .iter()
-        .map(|(context, address)| listener(context.as_str(), address.to_string()));
-    let metrics = (metrics != "off").then(|| listener("metrics", metrics.to_owned()));
-    listeners.chain(metrics).collect()
+        .all(|thread| deadline.join(thread))
+        || parts.audit.waiting() > 0
+    {
+        unsaved.push("audit entries");
+    }
+    // Only once nothing is being done any more.
+    let keeper = parts.keeper.clone();
+    if ended.cut == 0
+        && deadline
+            .within("idempotency-save", move || keeper.save())
+            .is_none()
+    {
+        // A start reads the journal behind the last saved position: nothing is lost by it.
+        tracing::warn!(
+            "the idempotency index was not saved; the next start reads more of the journal"
+        );
+    }
+    if committed && ended.cut == 0 && unsaved.is_empty() {
+        return Ok(());
+    }
+    Err(ServeError::Deadline {
+        allowed: deadline.allowed,
+        connections: ended.cut,
+        queued_bytes: parts.journal.status().queued_bytes,
+        unsaved,
+    })
 }
 
-/// Binds the listener for metrics and health.
-fn bind_observe(
-    config: &Config,
-    inherited: &mut Inherited,
-) -> Result<Option<(TcpListener, String)>, ServeError> {
-    let Some(address) = config.listen.metrics else {
-        return Ok(None);
-    };
-    let fail = |error| ServeError::Listen {
-        what: "metrics (metrics)",
-        address,
-        error,
-    };
-    let listener = inherited.tcp("metrics", address).map_err(fail)?;
-    let bound = listener.local_addr().map_err(fail)?.to_string();
-    Ok(Some((listener, bound)))
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
 }
 
-/// Folds histogram samples into their buckets, so that they do not pile up between scrapes.
-async fn upkeep(recorder: PrometheusHandle) {
-    loop {
-        tokio::time::sleep(limits::METRICS_UPKEEP).await;
-        recorder.run_upkeep();
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 }
 
-/// Reads what the kernel dropped, also where nobody scrapes.
-async fn count_udp_drops(drops: Arc<KernelDrops>) {
-    loop {
-        tokio::time::sleep(limits::UDP_DROPS_INTERVAL).await;
-        drops.count();
-    }
-}
-
-/// Logs failed authentications, gathered.
-async fn sweep(failures: Arc<Failures>) {
-    loop {
-        tokio::time::sleep(limits::FAILURE_SWEEP).await;
-        failures.sweep();
-    }
-}
-
-async fn exit_at_second_signal(mut terminate: Signal, mut interrupt: Signal) {
+async fn exit_at_second_signal(mut signals: Signals) {
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        _ = signals.terminate.recv() => {}
+        _ = signals.interrupt.recv() => {}
     }
     tracing::warn!("second signal: exiting at once");
     logging::flush(limits::LOG_FLUSH_WAIT);
     // The journal is safe to leave at any moment: only what was not acknowledged can be lost.
     std::process::exit(1);
-}
-
-/// Commits what is queued, but not for ever: a stalled disk must not keep the process.
-fn close(journal: &Journal, deadline: Duration) -> Result<(), ServeError> {
-    let (done, closed) = std::sync::mpsc::channel();
-    let closing = journal.clone();
-    std::thread::Builder::new()
-        .name("journal-close".to_owned())
-        .spawn(move || done.send(closing.close()))
-        .map_err(ServeError::Start)?;
-    match closed.recv_timeout(deadline) {
-        Ok(Ok(())) => {
-            tracing::info!("everything is committed");
-            Ok(())
-        }
-        Ok(Err(_)) => Err(ServeError::JournalFailed("the last commit failed".into())),
-        Err(_) => Err(ServeError::Deadline(
-            deadline,
-            0,
-            journal.status().queued_bytes,
-        )),
-    }
 }

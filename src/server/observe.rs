@@ -98,6 +98,7 @@ impl Observed {
         let journal = self.ingest.journal().status();
         meters::journal_now(journal.disk_bytes, journal.queued_bytes);
         meters::sources_now();
+        meters::audit_now(self.health.audit.lost(), self.health.audit.waiting());
         meters::process_now(logging::lost_lines(), logging::panics());
         let mut text = self.recorder.render();
         Busiest::of(&self.ingest.keys().load_full()).write(&mut text);

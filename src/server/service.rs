@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::journal::Journal;
 use crate::limits;
-use crate::listen::context::Readiness as _;
+use crate::listen::context::{Readiness as _, Unready};
 use crate::server::health::Health;
 
 /// The way to the service manager, if one started us.
@@ -47,6 +47,11 @@ impl Service {
         }
     }
 
+    /// Whether there is a manager to be told anything.
+    pub const fn is_managed(&self) -> bool {
+        self.manager.is_some()
+    }
+
     /// The server serves; also after a reload.
     pub fn ready(&self) {
         self.tell("READY=1");
@@ -73,9 +78,6 @@ impl Service {
         health: Arc<Health>,
         drain: CancellationToken,
     ) {
-        if self.manager.is_none() {
-            return;
-        }
         let patience = self.watchdog.map(|watchdog| watchdog / 2);
         let pause = patience.map_or(limits::STATUS_INTERVAL, |patience| {
             // Twice as often as is asked for: a late wake-up is no hang.
@@ -125,15 +127,24 @@ fn connect(address: &OsString) -> std::io::Result<(UnixDatagram, SocketAddr)> {
 
 /// In one line: a status is a line.
 fn show(health: &Health) -> String {
-    let unready = health.unready();
-    if unready.is_empty() {
-        return "serving".to_owned();
-    }
-    let reasons: Vec<String> = unready
+    let (unready, degraded) = (health.unready(), health.degraded());
+    let text = match (unready.as_slice(), degraded.as_slice()) {
+        ([], []) => "serving".to_owned(),
+        ([], degraded) => format!("serving, degraded: {}", reasons(degraded)),
+        (unready, _) => format!("not ready: {}", reasons(unready)),
+    };
+    text.replace('\n', "; ")
+}
+
+fn reasons(wrong: &[Unready]) -> String {
+    let said: Vec<String> = wrong
         .iter()
-        .map(|unready| format!("{}: {}", unready.component, unready.reason))
+        .map(|wrong| {
+            let reason = wrong.detail.as_ref().unwrap_or(&wrong.reason);
+            format!("{}: {reason}", wrong.component)
+        })
         .collect();
-    format!("not ready: {}", reasons.join("; ").replace('\n', "; "))
+    said.join("; ")
 }
 
 /// Whether commits are made while there is something to commit.

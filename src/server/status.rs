@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::ingest::Ingest;
 use crate::journal::{Extent, JournalLimit};
 use crate::limits;
-use crate::listen::context::Readiness as _;
+use crate::listen::context::{Readiness as _, Unready};
 use crate::meters::{self, Busiest, SourceReading};
 use crate::origin::{KeyId, Source, Workspace};
 use crate::server::health::Health;
@@ -28,6 +28,9 @@ pub struct Report {
     pub ready: bool,
     /// Why not.
     pub reasons: Vec<Reason>,
+    /// What is wrong without keeping it from its job.
+    #[serde(default)]
+    pub degraded: Vec<Reason>,
     /// Where it listens.
     pub listeners: Vec<Listener>,
     /// What came in, by source, since the start.
@@ -51,6 +54,15 @@ pub struct Reason {
     pub component: String,
     /// What is wrong with it.
     pub reason: String,
+}
+
+impl From<Unready> for Reason {
+    fn from(unready: Unready) -> Self {
+        Self {
+            component: unready.component.to_owned(),
+            reason: unready.detail.unwrap_or(unready.reason),
+        }
+    }
 }
 
 /// What was counted of one source.
@@ -166,15 +178,9 @@ impl Status {
 
     /// Everything, as it is now.
     pub async fn report(&self) -> Report {
-        let reasons: Vec<Reason> = self
-            .health
-            .unready()
-            .into_iter()
-            .map(|unready| Reason {
-                component: unready.component.to_owned(),
-                reason: unready.reason,
-            })
-            .collect();
+        let reasons = self.health.unready().into_iter().map(Reason::from);
+        let reasons: Vec<Reason> = reasons.collect();
+        let degraded = self.health.degraded().into_iter().map(Reason::from);
         let (sources, rates_over) = self.sources();
         let busiest = Busiest::of(&self.ingest.keys().load_full());
         Report {
@@ -183,6 +189,7 @@ impl Status {
             uptime_s: rounded(self.started.elapsed().as_secs_f64()),
             ready: reasons.is_empty(),
             reasons,
+            degraded: degraded.collect(),
             listeners: self.listeners.clone(),
             sources,
             rates_over_s: rounded(rates_over.as_secs_f64()),

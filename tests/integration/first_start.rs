@@ -97,6 +97,42 @@ fn the_first_start_makes_a_key_and_prints_it_once_with_lines_that_work() {
 }
 
 #[test]
+fn a_first_start_whose_output_is_kept_prints_the_public_id_and_how_to_see_the_key() {
+    let directory = TempDir::new().unwrap();
+    let mut command = tell_in(directory.path());
+    command
+        .arg("serve")
+        .args(FREE_PORTS)
+        .args(["--http", "127.0.0.1:0"]);
+    let mut first = Terminal::piped(command);
+    first.wait_until_ready();
+    let key = key_in(&directory.path().join("tell-data/keys"));
+    let ended = first.stop();
+    assert!(!ended.stdout.contains(&key), "{}", ended.stdout);
+    assert!(!ended.stderr.contains(&key), "{}", ended.stderr);
+    let show = format!("{} apikeys show", env!("CARGO_BIN_EXE_tell"));
+    let shown = shell(directory.path(), printed(&ended.stdout, &show));
+    assert!(String::from_utf8(shown.stdout).unwrap().contains(&key));
+}
+
+#[test]
+fn a_first_start_on_a_free_port_prints_the_address_that_it_listens_on() {
+    program("curl", "curl");
+    let directory = TempDir::new().unwrap();
+    let args = FREE_PORTS.into_iter().chain(["--http", "127.0.0.1:0"]);
+    let mut first = Terminal::serve(directory.path(), args);
+    let ready = first.wait_until_ready();
+    let ended = first.stop();
+    let (_, address) = ready.split_once(" http=").expect("the address of HTTP");
+    let address = address.split(' ').next().unwrap().trim_matches('"');
+    assert!(
+        printed(&ended.stdout, "curl").contains(&format!("http://{address}/")),
+        "{ready}\n{}",
+        ended.stdout
+    );
+}
+
+#[test]
 fn a_first_start_without_http_prints_the_key_and_no_line_that_would_not_work() {
     let directory = TempDir::new().unwrap();
     let args = FREE_PORTS.into_iter().chain(["--http", "off"]);

@@ -42,6 +42,7 @@ mod secrets;
 mod service;
 mod sockets;
 mod status;
+mod supervision;
 mod syslog;
 mod syslog_bound;
 mod syslog_devices;

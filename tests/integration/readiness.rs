@@ -33,9 +33,23 @@ fn wait_until_unready(server: &Server, component: &str) -> Value {
     reasons[0].clone()
 }
 
+fn wait_until_degraded(server: &Server, component: &str) -> Value {
+    wait_for(&format!("{component} to be said"), || {
+        let body = server.observe("/ready").json();
+        (body["status"] == "degraded").then_some(())
+    });
+    let response = ready(server);
+    assert_eq!(response.status, 200, "it does its work all the same");
+    let body = response.json();
+    let degraded = body["degraded"].as_array().expect("what is degraded");
+    assert_eq!(degraded.len(), 1, "{body}");
+    assert_eq!(degraded[0]["component"], component);
+    degraded[0].clone()
+}
+
 fn wait_until_ready(server: &Server) {
     wait_for("the server to be ready again", || {
-        (server.observe("/ready").status == 200).then_some(())
+        (server.observe("/ready").json()["status"] == "ready").then_some(())
     });
     assert_eq!(ready(server).json(), json!({"status": "ready"}));
 }
@@ -51,12 +65,12 @@ fn assert_alive(server: &Server) {
 }
 
 #[test]
-fn a_server_with_a_broken_key_file_is_not_ready_but_serves_with_the_last_good_keys() {
+fn a_server_with_a_broken_key_file_is_degraded_and_serves_with_the_last_good_keys() {
     let server = Server::new();
     wait_until_ready(&server);
     let secret = "0123456789abcdef0123456789abcdeX";
     write_private(&server.key_file(), &format!("{KEY}:1\n{secret}:1\n"));
-    let reason = wait_until_unready(&server, "key_file");
+    let reason = wait_until_degraded(&server, "key_file");
     let text = reason["reason"].as_str().unwrap();
     assert!(text.contains("line 2"), "{text}");
     assert!(
@@ -71,7 +85,7 @@ fn a_server_with_a_broken_key_file_is_not_ready_but_serves_with_the_last_good_ke
     fs::remove_file(server.key_file()).unwrap();
     wait_for("the missing file to be the reason", || {
         let body = server.observe("/ready").json();
-        body["reasons"][0]["reason"]
+        body["degraded"][0]["reason"]
             .as_str()
             .is_some_and(|reason| reason.contains("cannot be read"))
             .then_some(())

@@ -59,7 +59,7 @@ fn a_service_manager_is_told_of_the_start_each_reload_and_the_stop() {
     }
 
     write_private(&server.key_file(), &format!("{KEY}:1\nbroken\n"));
-    let status = manager.wait_for("STATUS=not ready: key_file: ");
+    let status = manager.wait_for("STATUS=serving, degraded: key_file: ");
     assert!(status.contains("line 2"), "{status}");
     assert!(!status.contains('\n') && !status.contains(KEY), "{status}");
     // A reload that keeps the last good keys ends as well.

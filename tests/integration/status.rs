@@ -119,17 +119,17 @@ fn the_status_shows_how_much_comes_in_a_second_and_again_nothing_when_that_ends(
 }
 
 #[test]
-fn the_status_of_a_server_that_is_not_ready_says_so_and_why() {
+fn the_status_of_a_server_that_is_degraded_says_so_and_why() {
     let server = Server::new();
     write_private(&server.key_file(), "nonsense\n");
-    wait_for("the server not to be ready", || {
-        (server.observe("/ready").status == 503).then_some(())
+    wait_for("the server to be degraded", || {
+        (server.observe("/ready").json()["status"] == "degraded").then_some(())
     });
     let report = report(&server);
-    assert_eq!(report["ready"], false);
-    assert_eq!(report["reasons"][0]["component"], "key_file");
+    assert_eq!(report["ready"], true);
+    assert_eq!(report["degraded"][0]["component"], "key_file");
     let text = shown(&server);
-    assert!(text.contains("\nNOT READY\n  key_file: "), "{text}");
+    assert!(text.contains("\nDEGRADED\n  key_file: "), "{text}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! `tell serve` as somebody types it: own flags and environment, both outputs caught.
+//! `tell serve` as somebody types it: own flags and environment, standard output a terminal, both outputs caught.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -32,6 +33,7 @@ pub struct Terminal {
     child: Child,
     stderr: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
+    stdout: Option<JoinHandle<String>>,
 }
 
 /// How one ended and what it printed.
@@ -50,13 +52,32 @@ impl Terminal {
         Self::run(command)
     }
 
-    /// Starts a command.
+    /// Starts a command whose standard output is a terminal.
     pub fn run(mut command: Command) -> Self {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("tell runs");
+        let terminal = nix::pty::openpty(None, None).expect("a terminal");
+        command.stdout(terminal.slave);
+        Self::spawn(command, File::from(terminal.master))
+    }
+
+    /// Starts a command whose standard output is a pipe.
+    pub fn piped(mut command: Command) -> Self {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        command.stdout(writer);
+        Self::spawn(command, File::from(std::os::fd::OwnedFd::from(reader)))
+    }
+
+    fn spawn(mut command: Command, mut printed: File) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("tell runs");
+        // The ends that the child has are its own now: what it prints ends with it.
+        drop(command);
+        let stdout = std::thread::spawn(move || {
+            let mut text = Vec::new();
+            // The end of a terminal that nobody has open any more is an error.
+            let _ = printed.read_to_end(&mut text);
+            String::from_utf8(text)
+                .expect("UTF-8")
+                .replace("\r\n", "\n")
+        });
         let pipe = child.stderr.take().expect("stderr is piped");
         let stderr = Arc::new(Mutex::new(String::new()));
         let reader = {
@@ -73,6 +94,7 @@ impl Terminal {
             child,
             stderr,
             reader: Some(reader),
+            stdout: Some(stdout),
         }
     }
 
@@ -104,9 +126,7 @@ impl Terminal {
         if let Some(reader) = self.reader.take() {
             reader.join().unwrap();
         }
-        let mut stdout = String::new();
-        let mut pipe = self.child.stdout.take().expect("stdout is piped");
-        pipe.read_to_string(&mut stdout).unwrap();
+        let stdout = self.stdout.take().expect("read once").join().unwrap();
         let stderr = self.stderr.lock().unwrap().clone();
         Ended {
             status,

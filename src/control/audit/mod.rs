@@ -9,6 +9,8 @@
 //! An append takes a lock, is one write and is fsynced. A line that a crash tore is left as it is, and
 //! the next one starts below it; [`verify`] reports it.
 
+pub mod recorder;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;

@@ -1,5 +1,6 @@
 //! The streaming keys: their file, its edits, following it, and what is remembered of each key.
 
+mod counted;
 mod difference;
 pub mod edit;
 pub mod file;

@@ -20,12 +20,13 @@ use tokio::sync::oneshot;
 
 use crate::auth::keyring::Difference;
 use crate::auth::{KeySpec, Keyring, Keys};
-use crate::control::Files;
+use crate::control::audit::recorder::Recorder;
+use crate::control::keys::counted::Counted;
 use crate::control::keys::difference;
 use crate::control::keys::file::{self, KeyFile, KeyFileError};
 use crate::control::keys::permissions::{self, LoosePermissions};
-use crate::control::keys::remembered::Remembered;
 use crate::control::timestamp::Timestamp;
+use crate::control::{Files, Spawn};
 use crate::files::Fingerprint;
 use crate::files::health::FileHealth;
 use crate::{limits, meters};
@@ -54,6 +55,7 @@ pub struct KeyReload {
     /// The state of the file that was read.
     loaded: Option<Fingerprint>,
     thread: Option<(Sender<Signal>, JoinHandle<()>)>,
+    saving: Option<(Counted, JoinHandle<()>)>,
 }
 
 #[derive(Debug)]
@@ -64,7 +66,7 @@ enum Signal {
     Complete,
     /// Read it now, changed or not, and say when that is done.
     Now(oneshot::Sender<()>),
-    /// The server ends: save what is remembered.
+    /// The server ends.
     Stop,
 }
 
@@ -99,6 +101,7 @@ impl KeyReload {
             keys: Arc::new(Keys::new(keyring(file, None))),
             loaded,
             thread: None,
+            saving: None,
         })
     }
 
@@ -112,10 +115,13 @@ impl KeyReload {
         Arc::clone(&self.health)
     }
 
-    /// Starts the thread that follows the file, and saves now and then what was counted for each key.
-    pub fn watch(&mut self) -> io::Result<()> {
+    /// Starts the thread that follows the file, and the one that saves now and then what was counted for each key.
+    pub fn watch(&mut self, audit: Recorder, spawn: Spawn<'_>) -> io::Result<()> {
         let (signals, received) = channel();
+        let counted = Counted::load(&self.files.data_dir, self.keys());
         let watching = Watching {
+            audit,
+            counted: counted.clone(),
             watcher: watcher(&self.files.keys, signals.clone()),
             files: self.files.clone(),
             keys: self.keys(),
@@ -127,10 +133,10 @@ impl KeyReload {
             health: self.health(),
             strict_permissions: self.strict_permissions,
         };
-        let thread = std::thread::Builder::new()
-            .name("key-reload".to_owned())
-            .spawn(move || watching.run(&received))?;
+        let thread = spawn("key-reload", Box::new(move || watching.run(&received)))?;
         self.thread = Some((signals, thread));
+        let saving = counted.clone();
+        self.saving = Some((counted, spawn("key-usage", Box::new(move || saving.run()))?));
         Ok(())
     }
 
@@ -144,14 +150,19 @@ impl KeyReload {
         reloaded
     }
 
-    /// Ends the thread, which saves what was counted.
-    pub fn stop(self) {
-        if let Some((signals, thread)) = self.thread {
+    /// Lets the threads end, the second once what was counted is saved. Returns those that are to be waited for.
+    pub fn stop(&mut self) -> Vec<JoinHandle<()>> {
+        let mut ending = Vec::new();
+        if let Some((signals, thread)) = self.thread.take() {
+            // The thread lives as long as this sender.
             let _ = signals.send(Signal::Stop);
-            if thread.join().is_err() {
-                tracing::error!("the thread that follows the key file panicked");
-            }
+            ending.push(thread);
         }
+        if let Some((counted, thread)) = self.saving.take() {
+            counted.stop();
+            ending.push(thread);
+        }
+        ending
     }
 }
 
@@ -189,6 +200,8 @@ fn watcher(path: &Path, signals: Sender<Signal>) -> Option<RecommendedWatcher> {
 }
 
 struct Watching {
+    audit: Recorder,
+    counted: Counted,
     watcher: Option<RecommendedWatcher>,
     files: Files,
     keys: Arc<Keys>,
@@ -207,9 +220,6 @@ struct Watching {
 
 impl Watching {
     fn run(mut self, signals: &Receiver<Signal>) {
-        let mut remembered = Remembered::load(&self.files.data_dir);
-        remembered.resume_all(&self.keys.load());
-        let mut save_at = Instant::now() + limits::USAGE_SAVE_INTERVAL;
         let mut pending: Option<Pending> = None;
         self.follow();
         loop {
@@ -221,50 +231,32 @@ impl Watching {
                 Ok(signal) => Some(signal),
                 Err(RecvTimeoutError::Timeout) => None,
             };
-            pending = self.step(signal.as_ref(), pending, &mut remembered);
+            pending = self.step(signal.as_ref(), pending);
             if let Some(Signal::Now(done)) = signal {
                 // Nobody may care.
                 let _ = done.send(());
             }
-            if Instant::now() >= save_at {
-                self.save(&mut remembered);
-                save_at = Instant::now() + limits::USAGE_SAVE_INTERVAL;
-            }
         }
-        self.save(&mut remembered);
     }
 
-    /// Looks at the file, and reads it if it changed and is whole; else returns what is waited for.
-    fn step(
-        &mut self,
-        signal: Option<&Signal>,
-        pending: Option<Pending>,
-        remembered: &mut Remembered,
-    ) -> Option<Pending> {
+    /// Looks at the file, and reads it if it changed and is whole, or went on changing for too long; else returns
+    /// what is waited for.
+    fn step(&mut self, signal: Option<&Signal>, pending: Option<Pending>) -> Option<Pending> {
         let now = Fingerprint::of(&self.files.keys);
         let turned = self.follow();
         if !matches!(signal, Some(Signal::Now(_))) {
             if now == self.loaded {
                 return None;
             }
-            let seen = pending.filter(|p| p.state == now);
             // Who turns a symlink, or replaces a directory, has written the file there before.
-            let seen = seen
-                .unwrap_or_else(|| Pending::new(now))
+            let seen = Pending::follow(pending, now)
                 .settled_if(turned || matches!(signal, Some(Signal::Complete)));
             if !seen.due().is_zero() {
                 return Some(seen);
             }
         }
-        self.reload(now, remembered);
+        self.reload(now);
         None
-    }
-
-    fn save(&self, remembered: &mut Remembered) {
-        remembered.collect(&self.keys.load());
-        if let Err(error) = remembered.save() {
-            tracing::warn!(%error, "key usage could not be saved");
-        }
     }
 
     /// Watches the directories that a change can happen in: of the path, and of what it leads to. Again and
@@ -306,7 +298,7 @@ impl Watching {
         }
     }
 
-    fn reload(&mut self, state: Option<Fingerprint>, remembered: &mut Remembered) {
+    fn reload(&mut self, state: Option<Fingerprint>) {
         self.loaded = state;
         let read = read(&self.files.keys).and_then(|file| {
             self.check_permissions()?;
@@ -324,8 +316,7 @@ impl Watching {
                 let difference = ring.difference(&before);
                 self.note(&difference, ring.len());
                 // What goes is remembered with its last count; what comes back goes on from there.
-                remembered.collect(&before);
-                remembered.resume_added(&difference);
+                self.counted.replaced(&before, &difference);
             }
             Err(error) => {
                 meters::keys_reloaded("kept");
@@ -343,12 +334,7 @@ impl Watching {
             moved = difference.moved.len(),
             "key file reloaded"
         );
-        if difference.is_empty() {
-            return;
-        }
-        if let Err(error) = difference::audit(difference, &self.files.data_dir) {
-            tracing::error!(%error, "the reload of the key file could not be noted in the audit log");
-        }
+        self.audit.note(difference::notes(difference));
     }
 
     fn check_permissions(&mut self) -> Result<(), ReloadError> {
@@ -433,16 +419,25 @@ fn directory_or_here(directory: &Path) -> PathBuf {
 #[derive(Clone, Copy, Debug)]
 struct Pending {
     state: Option<Fingerprint>,
+    /// Since when the file is in this state.
     since: Instant,
     settle: Duration,
+    /// When the file was first seen to be another than the one in force.
+    changed: Instant,
 }
 
 impl Pending {
-    fn new(state: Option<Fingerprint>) -> Self {
-        Self {
-            state,
-            since: Instant::now(),
-            settle: limits::KEY_FILE_QUIET,
+    /// The same while the state stays; a new state settles anew, but the longest wait goes on.
+    fn follow(before: Option<Self>, state: Option<Fingerprint>) -> Self {
+        let now = Instant::now();
+        match before {
+            Some(before) if before.state == state => before,
+            _ => Self {
+                state,
+                since: now,
+                settle: limits::KEY_FILE_QUIET,
+                changed: before.map_or(now, |before| before.changed),
+            },
         }
     }
 
@@ -456,6 +451,8 @@ impl Pending {
     }
 
     fn due(&self) -> Duration {
-        self.settle.saturating_sub(self.since.elapsed())
+        let quiet = self.settle.saturating_sub(self.since.elapsed());
+        let longest = limits::KEY_FILE_LONGEST_WAIT.saturating_sub(self.changed.elapsed());
+        quiet.min(longest)
     }
 }

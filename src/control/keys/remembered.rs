@@ -109,16 +109,37 @@ impl Remembered {
         }
     }
 
-    /// Writes the file if there is something new.
-    pub fn save(&mut self) -> io::Result<()> {
-        if self.changed {
-            usage::save(
-                &self.data_dir,
-                self.keys.iter().map(|(id, usage)| (*id, usage)),
-            )?;
-            self.changed = false;
+    /// What is to be written now, if there is something new: a copy, so that nobody waits for the disk.
+    pub fn take_unsaved(&mut self) -> Option<Unsaved> {
+        if !std::mem::take(&mut self.changed) {
+            return None;
         }
-        Ok(())
+        Some(Unsaved {
+            data_dir: self.data_dir.clone(),
+            keys: self.keys.iter().map(|(id, usage)| (*id, *usage)).collect(),
+        })
+    }
+
+    /// What was to be written was not: it is new the next time too.
+    pub fn not_saved(&mut self) {
+        self.changed = true;
+    }
+}
+
+/// What a usage file is to say.
+#[derive(Debug)]
+pub(super) struct Unsaved {
+    data_dir: PathBuf,
+    keys: Vec<(KeyId, KeyUsage)>,
+}
+
+impl Unsaved {
+    /// Writes the file.
+    pub fn save(&self) -> io::Result<()> {
+        usage::save(
+            &self.data_dir,
+            self.keys.iter().map(|(id, usage)| (*id, usage)),
+        )
     }
 }
 
@@ -180,7 +201,8 @@ mod tests {
                 (run, 10 * run, 100 * run)
             );
             remembered.collect(&back);
-            remembered.save().unwrap();
+            remembered.take_unsaved().unwrap().save().unwrap();
+            assert!(remembered.take_unsaved().is_none(), "nothing is new");
         }
         let saved = usage::load(directory.path()).unwrap().keys[&key.id()];
         assert!(saved.created_at.is_some());

@@ -15,6 +15,7 @@ use super::{TlsFault, TlsFiles};
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 
+use crate::control::Spawn;
 use crate::files::Fingerprint;
 use crate::files::health::FileHealth;
 use crate::{limits, meters};
@@ -84,7 +85,7 @@ impl TlsReload {
     /// # Errors
     ///
     /// The thread cannot be started.
-    pub fn watch(&mut self) -> io::Result<()> {
+    pub fn watch(&mut self, spawn: Spawn<'_>) -> io::Result<()> {
         if self.followed.is_empty() {
             return Ok(());
         }
@@ -93,9 +94,7 @@ impl TlsReload {
             followed: std::mem::take(&mut self.followed),
             health: self.health(),
         };
-        let thread = std::thread::Builder::new()
-            .name("tls-reload".to_owned())
-            .spawn(move || following.run(&received))?;
+        let thread = spawn("tls-reload", Box::new(move || following.run(&received)))?;
         self.thread = Some((signals, thread));
         Ok(())
     }
@@ -105,14 +104,9 @@ impl TlsReload {
         self.signal(Signal::Now);
     }
 
-    /// Ends the thread.
-    pub fn stop(mut self) {
+    /// Lets the thread end. It has nothing to save: nobody waits for it.
+    pub fn stop(&self) {
         self.signal(Signal::Stop);
-        if let Some((_, thread)) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the thread that follows the TLS files panicked");
-        }
     }
 
     fn signal(&self, signal: Signal) {

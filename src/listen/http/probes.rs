@@ -13,19 +13,28 @@ pub(crate) fn health() -> Response<Full<Bytes>> {
     text("{\"status\":\"ok\"}\n".to_owned(), "application/json")
 }
 
-/// Ready, or not and why.
+/// Ready, or not and why. A last good file in force is said in a 200: one typo in a file that many servers share must
+/// not take all of them out of their load balancer.
 pub(crate) fn ready(readiness: &dyn Readiness) -> Response<Full<Bytes>> {
     #[derive(Serialize)]
     struct Body {
         status: &'static str,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         reasons: Vec<Unready>,
+        /// What does not keep the server from its work.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        degraded: Vec<Unready>,
     }
-    let reasons = readiness.unready();
+    let (reasons, degraded) = (readiness.unready(), readiness.degraded());
     let ready = reasons.is_empty();
     let body = Body {
-        status: if ready { "ready" } else { "unready" },
+        status: match (ready, degraded.is_empty()) {
+            (false, _) => "unready",
+            (true, false) => "degraded",
+            (true, true) => "ready",
+        },
         reasons,
+        degraded,
     };
     let mut response = json(&body);
     if !ready {
