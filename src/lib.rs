@@ -26,6 +26,9 @@
 //!   metric; files that are replaced whole and followed.
 //! - [`server`]: builds the parts from a [`control::config::Config`], starts them, drains them, and says how they are.
 
+// The library is this program's alone: its documentation is read beside the code, private parts included.
+#![allow(rustdoc::private_intra_doc_links)]
+
 pub mod auth;
 pub mod cli;
 pub mod control;

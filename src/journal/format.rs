@@ -7,7 +7,7 @@
 //! | offset | record header field |
 //! |---|---|
 //! | 0 | magic `TR` |
-//! | 2 | encoding u8: 1 FlatBuffer, 2 JSON events, 3 JSON logs, 4 syslog; plus 128 where a mark of 32 bytes stands in front of the payload, counted in its length and CRC ([`Mark`](super::record::Mark)) |
+//! | 2 | encoding u8: 1 FlatBuffer, 2 JSON events, 3 JSON logs, 4 syslog; plus 128 where a mark of 32 bytes stands in front of the payload, counted in its length and CRC ([`Mark`]) |
 //! | 3 | schema type u8 of a Batch, else 0 |
 //! | 4 | CRC32C of the header with this field zero, seeded by the segment |
 //! | 8 | CRC32C of the payload |

@@ -28,7 +28,10 @@ const TOP_LEVEL: &[&str] = &[
 const LINES_MAX: usize = 500;
 
 /// Files that may be longer, each with its reason.
-const LONGER: &[(&str, &str)] = &[];
+const LONGER: &[(&str, &str)] = &[(
+    "src/journal/recovery.rs",
+    "recovery of segments and the sealing of the last one, to be split",
+)];
 
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

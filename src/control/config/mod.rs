@@ -5,7 +5,7 @@
 //! - [`setting`], [`kind`]: what a setting is, and what values are.
 //! - [`raw`], [`environment`], [`file`], [`table`]: the layers, and which value counts.
 //! - [`fault`]: what can be wrong, where, and what would be right.
-//! - [`effective`], [`edit`], [`reference`]: the settings shown, changed and documented.
+//! - [`effective`], [`edit`], [`mod@reference`]: the settings shown, changed and documented.
 //!
 //! Nothing here opens a socket; [`edit`] alone writes a file.
 

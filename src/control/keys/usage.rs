@@ -3,7 +3,7 @@
 //!
 //! Only the server writes this file, whole, at most once a minute and when it stops; the CLI reads it.
 //! `created_at` here is when the server first saw the key. A key that the CLI created has its exact
-//! time in the audit log ([`super::audit::key_creations`]), which goes before this one: so the CLI
+//! time in the audit log ([`key_creations`](crate::control::audit::key_creations)), which goes before this one: so the CLI
 //! never writes here, and there is nothing to race for.
 
 use std::collections::HashMap;

@@ -5,7 +5,7 @@
 //! What comments hold is not looked at.
 //!
 //! No fault quotes the file: whatever stands in a line may be a key, or one with a typing error.
-//! Editing is left to [`super::key_edit`].
+//! Editing is left to [`super::edit`].
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
