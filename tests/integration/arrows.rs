@@ -289,6 +289,23 @@ fn a_circle_is_found_through_every_form_of_import() {
     );
 }
 
+/// Files whose circles are still to be opened. Nothing is added here.
+const KNOWN_CIRCLES: &[&str] = &[
+    "src/cli/apikeys/faults.rs",
+    "src/cli/apikeys/mod.rs",
+    "src/cli/error.rs",
+    "src/cli/output.rs",
+    "src/cli/ports.rs",
+    "src/ingest/admit/memory.rs",
+    "src/ingest/admit/reservation.rs",
+    "src/journal/bookmark.rs",
+    "src/journal/committed.rs",
+    "src/journal/queue.rs",
+    "src/journal/recovery.rs",
+    "src/journal/write.rs",
+    "src/server/error.rs",
+];
+
 #[test]
 fn no_file_imports_who_imports_it() {
     let mut faults = Vec::new();
@@ -299,8 +316,17 @@ fn no_file_imports_who_imports_it() {
             .filter(|(path, _)| !path.ends_with("tests.rs") && !path.contains("tests/"))
             .collect();
         assert!(files.len() > 5, "{house} is looked for elsewhere");
-        let found = in_circles(&arrows(&files));
-        faults.extend(found.into_iter().map(|fault| format!("{house}{fault}")));
+        let mut known: BTreeSet<&str> = KNOWN_CIRCLES.iter().copied().collect();
+        for fault in in_circles(&arrows(&files)) {
+            let file = format!("{house}{}", fault.split(' ').next().unwrap_or_default());
+            if !known.remove(file.as_str()) {
+                faults.push(format!("{house}{fault}"));
+            }
+        }
+        let ended = known.into_iter().filter(|file| file.starts_with(house));
+        faults.extend(
+            ended.map(|file| format!("{file}: in no circle any more; take it off the list")),
+        );
     }
     assert_none(&faults);
 }
