@@ -203,13 +203,8 @@ impl Parts {
         let auxiliary =
             |name, body: Box<dyn FnOnce() + Send>| supervisor.thread(name, Need::Auxiliary, body);
         self.audit_thread = Some(self.audit.start(&auxiliary)?);
-        self.keys.watch(self.audit.clone(), &|name, body| {
-            // Without the one revoked keys would be taken; without the other only counts are lost.
-            match name {
-                "key-reload" => essential(name, body),
-                _ => auxiliary(name, body),
-            }
-        })?;
+        self.keys
+            .watch(self.audit.clone(), &essential, &auxiliary)?;
         self.tls.watch(&auxiliary)
     }
 

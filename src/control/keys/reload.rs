@@ -115,8 +115,14 @@ impl KeyReload {
         Arc::clone(&self.health)
     }
 
-    /// Starts the thread that follows the file, and the one that saves now and then what was counted for each key.
-    pub fn watch(&mut self, audit: Recorder, spawn: Spawn<'_>) -> io::Result<()> {
+    /// Starts the thread that follows the file, without which revoked keys would be taken, and the one that saves now
+    /// and then what was counted for each key, without which only counts are lost.
+    pub fn watch(
+        &mut self,
+        audit: Recorder,
+        essential: Spawn<'_>,
+        auxiliary: Spawn<'_>,
+    ) -> io::Result<()> {
         let (signals, received) = channel();
         let counted = Counted::load(&self.files.data_dir, self.keys());
         let watching = Watching {
@@ -133,10 +139,11 @@ impl KeyReload {
             health: self.health(),
             strict_permissions: self.strict_permissions,
         };
-        let thread = spawn("key-reload", Box::new(move || watching.run(&received)))?;
+        let thread = essential("key-reload", Box::new(move || watching.run(&received)))?;
         self.thread = Some((signals, thread));
         let saving = counted.clone();
-        self.saving = Some((counted, spawn("key-usage", Box::new(move || saving.run()))?));
+        let thread = auxiliary("key-usage", Box::new(move || saving.run()))?;
+        self.saving = Some((counted, thread));
         Ok(())
     }
 
