@@ -94,21 +94,28 @@ pub fn all() -> Vec<Load> {
 /// Connections that each send `head`, and of `rest_bytes` more what is taken.
 fn unfinished(to: SocketAddr, count: usize, head: &[u8], rest_bytes: usize) -> Vec<TcpStream> {
     let rest = vec![b'x'; rest_bytes];
-    let mut streams: Vec<(TcpStream, usize)> = (0..count)
+    let streams = (0..count)
         .map(|n| {
             let mut stream = connect(address(n), to);
             stream.write_all(head).unwrap();
             stream.set_nonblocking(true).unwrap();
-            (stream, 0)
+            stream
         })
         .collect();
-    for _ in 0..20 {
+    push(streams, &rest, 20)
+}
+
+/// Sends what is taken of the bytes on each connection, in so many rounds of 100 ms.
+fn push(streams: Vec<TcpStream>, bytes: &[u8], rounds: usize) -> Vec<TcpStream> {
+    let mut streams: Vec<(TcpStream, usize)> =
+        streams.into_iter().map(|stream| (stream, 0)).collect();
+    for _ in 0..rounds {
         for (stream, sent) in &mut streams {
-            match stream.write(&rest[*sent..]) {
+            match stream.write(&bytes[*sent..]) {
                 Ok(n) => *sent += n,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {}
                 // What is refused is closed.
-                Err(_) => *sent = rest.len(),
+                Err(_) => *sent = bytes.len(),
             }
         }
         std::thread::sleep(Duration::from_millis(100));
@@ -166,22 +173,12 @@ fn heads(to: SocketAddr, count: usize) -> Vec<TcpStream> {
         fields.resize(fields.len() + 1_880 - usize::from(n == 0), 0xbe);
         open.extend(frame(1, 4, 2 * n + 1, &fields));
     }
-    let mut streams: Vec<(TcpStream, usize)> = (0..count)
+    let streams = (0..count)
         .map(|n| {
             let stream = connect(address(n), to);
             stream.set_nonblocking(true).unwrap();
-            (stream, 0)
+            stream
         })
         .collect();
-    for _ in 0..50 {
-        for (stream, sent) in &mut streams {
-            match stream.write(&open[*sent..]) {
-                Ok(n) => *sent += n,
-                Err(e) if e.kind() == ErrorKind::WouldBlock => {}
-                Err(_) => *sent = open.len(),
-            }
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    streams.into_iter().map(|(stream, _)| stream).collect()
+    push(streams, &open, 50)
 }

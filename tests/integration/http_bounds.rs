@@ -58,6 +58,16 @@ fn assert_bounded(server: &Server) {
     assert!(peak < IN_FLIGHT_MB + BESIDES_MB, "{peak} MB were resident");
 }
 
+/// So many strangers each send what is taken of the bytes: good senders are answered, and memory is bounded.
+fn withstands(server: &Server, strangers: usize, bytes: &[u8]) {
+    let mut streams: Vec<(TcpStream, usize)> = (0..strangers)
+        .map(|_| (connect_as_a_stranger(server.at().http), 0))
+        .collect();
+    push(&mut streams, bytes);
+    assert_answers(server);
+    assert_bounded(server);
+}
+
 /// A frame of HTTP/2 as bytes.
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
@@ -79,12 +89,7 @@ fn heads_of_http2_that_grow_when_they_are_decoded_stay_within_the_bound() {
         fields.resize(1_890, 0xbe);
         bytes.extend(frame(1, 4, 2 * n + 1, &fields));
     }
-    let mut streams: Vec<(TcpStream, usize)> = (0..60)
-        .map(|_| (connect_as_a_stranger(server.at().http), 0))
-        .collect();
-    push(&mut streams, &bytes);
-    assert_answers(&server);
-    assert_bounded(&server);
+    withstands(&server, 60, &bytes);
 }
 
 #[test]
@@ -95,12 +100,7 @@ fn unfinished_heads_of_http1_stay_within_the_bound() {
         &vec![b'x'; 63 << 10],
     ]
     .concat();
-    let mut streams: Vec<(TcpStream, usize)> = (0..2_000)
-        .map(|_| (connect_as_a_stranger(server.at().http), 0))
-        .collect();
-    push(&mut streams, &bytes);
-    assert_answers(&server);
-    assert_bounded(&server);
+    withstands(&server, 2_000, &bytes);
 }
 
 #[test]
