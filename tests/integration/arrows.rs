@@ -47,38 +47,25 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The rooms of the house that a file imports, with the line that does.
-fn imported_rooms(text: &str) -> BTreeMap<String, String> {
-    let mut rooms = BTreeMap::new();
-    let code: Vec<&str> = text
-        .lines()
+/// The text of a file without its comments, as one line.
+fn code_of(text: &str) -> String {
+    text.lines()
         .filter(|line| !line.trim_start().starts_with("//"))
-        .collect();
-    let code = code.join("\n");
-    for (at, _) in code.match_indices("crate::") {
-        let path = &code[at + "crate::".len()..];
-        let shown = path.lines().next().unwrap_or_default();
-        // `crate::{limits, meters}` imports several at once; nothing in the braces but names at the first level.
-        let names: Vec<&str> = match path.strip_prefix('{') {
-            None => vec![path],
-            Some(list) => list
-                .split('}')
-                .next()
-                .unwrap_or_default()
-                .split(',')
-                .collect(),
-        };
-        for name in names {
-            let name = name.trim();
-            let end = name
-                .find(|c: char| !c.is_ascii_lowercase() && c != '_')
-                .unwrap_or(name.len());
-            if end > 0 {
-                rooms.insert(name[..end].to_owned(), format!("crate::{shown}"));
-            }
-        }
+        .flat_map(|line| [line.trim(), " "])
+        .collect()
+}
+
+/// The rooms of the house that a file imports, each with a path that does. Its tests count too.
+fn imported_rooms(text: &str) -> BTreeMap<String, String> {
+    let code = code_of(text);
+    let mut paths = Vec::new();
+    for (at, start) in code.match_indices("crate::") {
+        expand(&code[at + start.len()..], Vec::new(), &mut paths);
     }
-    rooms
+    paths
+        .into_iter()
+        .filter_map(|path| Some((path.first()?.clone(), format!("crate::{}", path.join("::")))))
+        .collect()
 }
 
 #[test]
@@ -140,11 +127,7 @@ fn module_of(path: &str) -> Vec<&str> {
 
 /// The paths that a file names behind `crate::` and `super::`, each from the root of its crate.
 fn named_paths(text: &str, module: &[&str]) -> Vec<Vec<String>> {
-    let code: String = text
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .flat_map(|line| [line.trim(), " "])
-        .collect();
+    let code = code_of(text);
     // Tests look at whatever they like.
     let code = code
         .split("#[cfg(test)] mod tests {")
