@@ -22,7 +22,8 @@ fn text(bytes: &[u8]) -> String {
 /// Runs a command on a terminal of so many columns, and returns what that shows.
 fn on_a_terminal(directory: &Path, columns: u32, variables: &str, args: &str) -> String {
     let tell = env!("CARGO_BIN_EXE_tell");
-    let line = format!("stty cols {columns}; env TERM=xterm {variables} {tell} {args}");
+    // Where CI is set, a terminal that shows no colours is taken for a log that does.
+    let line = format!("stty cols {columns}; env --unset=CI TERM=xterm {variables} {tell} {args}");
     let output = Command::new(program("script", "bsdutils"))
         .args(["--quiet", "--return", "--command", &line, "/dev/null"])
         .current_dir(directory)

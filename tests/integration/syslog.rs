@@ -348,6 +348,8 @@ fn a_count_that_lies_closes_the_connection() {
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     wait_for_close(&mut stream);
 
+    // An export shows what is committed: once this is, so is all that came before it.
+    assert_eq!(server.post_events("{\"event\":\"last\"}\n").status, 202);
     let rows = server.export(1, "logs");
     let kept: Vec<_> = texts(&rows);
     assert!(!kept.iter().any(|text| text.contains("lie")), "{kept:?}");
