@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use hyper::Version;
 use hyper::body::{Body, Incoming};
 
 use super::coding::{Coding, Inflater, Step};
@@ -23,13 +24,15 @@ pub(super) fn length(body: &Incoming, max_bytes: usize) -> Result<BodyLength, Re
     }
 }
 
-/// The same, with what is needed to read it in large pieces.
-pub(super) fn with_buffers(length: BodyLength) -> BodyLength {
+/// What hyper's buffers take to read a body of this length in large pieces, and keep until the request is answered.
+pub(super) fn buffer_bytes(length: BodyLength, version: Version) -> usize {
     match length {
-        BodyLength::Announced(bytes) if bytes > limits::HTTP_READ_BYTES => {
-            BodyLength::Announced(bytes + limits::HTTP_WIDE_BYTES.min(2 * bytes))
+        BodyLength::Announced(bytes)
+            if bytes > limits::HTTP_READ_BYTES && version < Version::HTTP_2 =>
+        {
+            limits::HTTP_WIDE_BYTES.min(2 * bytes)
         }
-        other => other,
+        _ => 0,
     }
 }
 
@@ -38,12 +41,13 @@ pub(super) fn with_buffers(length: BodyLength) -> BodyLength {
 pub(super) async fn read(
     body: &mut Incoming,
     length: BodyLength,
+    buffer_bytes: usize,
     max_bytes: usize,
     pause: Duration,
     reserved: &mut Reservation,
     visit: &Visit,
 ) -> Result<Bytes, Refusal> {
-    if matches!(length, BodyLength::Announced(bytes) if bytes > limits::HTTP_READ_BYTES) {
+    if buffer_bytes > 0 {
         visit.read_wide();
     }
     let Some(first) = piece(body, pause).await? else {
@@ -101,10 +105,11 @@ pub(super) async fn inflate_quickly(
     coding: Coding,
     body: &Bytes,
     max_bytes: usize,
+    buffer_bytes: usize,
     reserved: &mut Reservation,
 ) -> Result<Option<Bytes>, Refusal> {
     let most = limits::QUICK_INFLATE_BYTES.min(max_bytes) + 1;
-    if !grows_now(reserved, body.len() + most).await {
+    if !grows_now(reserved, buffer_bytes + body.len() + most).await {
         return Ok(None);
     }
     let mut out = Vec::new();
@@ -121,9 +126,10 @@ pub(super) async fn inflate(
     coding: Coding,
     body: Bytes,
     max_bytes: usize,
+    buffer_bytes: usize,
     reserved: &mut Reservation,
 ) -> Result<Option<Bytes>, Refusal> {
-    let besides = body.len();
+    let besides = buffer_bytes + body.len();
     let mut inflater = Inflater::new(coding, body)?;
     let mut out = Vec::new();
     loop {

@@ -75,10 +75,12 @@ pub(super) async fn take(
     let length = body::length(body, most)?;
     let source = SourceAddress::of(peer.ip());
     // Given back when the request is answered.
-    let mut reserved = admit(&key, source, length, request.version, visit).await?;
+    let buffers = body::buffer_bytes(length, request.version);
+    let mut reserved = admit(&key, source, length, buffers, request.version, visit).await?;
     let raw = body::read(
         body,
         length,
+        buffers,
         most,
         context.stall_timeout,
         &mut reserved,
@@ -86,11 +88,11 @@ pub(super) async fn take(
     )
     .await?;
     visit.body_read(number);
-    reserved.shrink_to(raw.len());
+    reserved.shrink_to(buffers + raw.len());
     let turns = Turns::of(context, key.id(), source);
-    let (body, turn) = inflated(coding, raw, most, &turns, &mut reserved).await?;
+    let (body, turn) = inflated(coding, raw, most, buffers, &turns, &mut reserved).await?;
     // What is kept of a body may be a copy.
-    let with_copy = 2 * body.len();
+    let with_copy = buffers + 2 * body.len();
     reserved.shrink_to(with_copy);
     let is_heavy = body.len() > limits::HEAVY_BODY_BYTES;
     let turn = match turn {
@@ -117,7 +119,7 @@ pub(super) async fn take(
         check()
     }?;
     drop(turn);
-    reserved.shrink_to(checked.payload.len());
+    reserved.shrink_to(buffers + checked.payload.len());
     let submission = Submission {
         credential: key.into(),
         encoding: checked.encoding,
@@ -168,23 +170,24 @@ async fn inflated(
     coding: Coding,
     raw: Bytes,
     most: usize,
+    buffers: usize,
     turns: &Turns<'_>,
     reserved: &mut Reservation,
 ) -> Result<(Bytes, Option<Turn>), Refusal> {
     if coding == Coding::Identity {
         return Ok((raw, None));
     }
-    if let Some(body) = body::inflate_quickly(coding, &raw, most, reserved).await? {
+    if let Some(body) = body::inflate_quickly(coding, &raw, most, buffers, reserved).await? {
         return Ok((body, None));
     }
     loop {
         let turn = turns.next().await;
-        if let Some(body) = body::inflate(coding, raw.clone(), most, reserved).await? {
+        if let Some(body) = body::inflate(coding, raw.clone(), most, buffers, reserved).await? {
             return Ok((body, Some(turn)));
         }
         drop(turn);
         // All that it can grow to, so that it does not begin a third time.
-        reserved.grow_to(raw.len() + most + 1).await;
+        reserved.grow_to(buffers + raw.len() + most + 1).await;
     }
 }
 
@@ -194,11 +197,15 @@ async fn admit(
     key: &StreamingKey,
     source: SourceAddress,
     length: BodyLength,
+    buffers: usize,
     version: Version,
     visit: &Visit,
 ) -> Result<Reservation, Refusal> {
     let context = &visit.context;
-    let length = body::with_buffers(length);
+    let length = match length {
+        BodyLength::Announced(bytes) => BodyLength::Announced(bytes + buffers),
+        BodyLength::Unknown => length,
+    };
     let room = context
         .ingest
         .admit_body(key, source, length, &context.drain);
