@@ -21,9 +21,8 @@ use serving::{Server, connect};
 /// The key that some of the loads have.
 const KEY: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f90";
 
-/// How long a load is held after the last of its connections has sent what it could: longer than freed memory is
-/// kept.
-const HELD: Duration = Duration::from_secs(15);
+/// How long a load is held after the last of its connections has sent what it could.
+const HELD: Duration = Duration::from_secs(3);
 
 fn main() {
     let filter = std::env::args().skip(1).find(|a| a != "--bench");
