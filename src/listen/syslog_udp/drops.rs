@@ -4,6 +4,7 @@
 //! would also send them along with datagrams (SO_RXQ_OVFL), but then the last drops of a flood stay unknown
 //! until something else comes.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::net::UdpSocket;
@@ -44,24 +45,22 @@ impl KernelDrops {
             return;
         }
         let tables = TABLES.map(|table| fs::read_to_string(Path::new(table)).unwrap_or_default());
-        let mut drops = vec![0; self.listeners.len()];
-        for (inode, count) in tables
-            .iter()
-            .flat_map(|table| table.lines())
-            .filter_map(row)
-        {
-            let watching = self
-                .listeners
-                .iter()
-                .position(|listener| listener.inodes.contains(&inode));
-            if let Some(listener) = watching {
-                drops[listener] += count;
-            }
-        }
-        for (listener, drops) in self.listeners.iter().zip(drops) {
-            listener.meters.dropped_by_kernel(drops);
+        let counts = counts(&tables);
+        for listener in &self.listeners {
+            let drops = listener.inodes.iter().filter_map(|inode| counts.get(inode));
+            listener.meters.dropped_by_kernel(drops.sum());
         }
     }
+}
+
+/// The drops of each socket, by its inode. A table that changes while it is read may show a socket twice, which is
+/// counted once.
+fn counts(tables: &[String]) -> HashMap<u64, u64> {
+    tables
+        .iter()
+        .flat_map(|table| table.lines())
+        .filter_map(row)
+        .collect()
 }
 
 /// Inode and drops of one socket (Documentation/networking/proc_net_tcp.rst; `drops` is the last column of
@@ -85,5 +84,13 @@ mod tests {
                      1000        0 31567 2 00000000ee938f36 12       \n";
         let rows: Vec<_> = table.lines().map(row).collect();
         assert_eq!(rows, [None, Some((31567, 12))]);
+    }
+
+    #[test]
+    fn a_socket_that_a_table_shows_twice_is_counted_once() {
+        let of =
+            |inode: u64, drops: u64| format!("1: a b 07 0:0 00:0 0 1000 0 {inode} 2 0 {drops}\n");
+        let tables = [of(7, 5) + &of(8, 109) + &of(8, 109), of(9, 1)];
+        assert_eq!(counts(&tables), HashMap::from([(7, 5), (8, 109), (9, 1)]));
     }
 }
